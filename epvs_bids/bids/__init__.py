@@ -1,0 +1,1 @@
+"""What a BIDS data set holds, and the names and sidecars of what we write."""

@@ -1,0 +1,1 @@
+"""Thin Nipype interfaces: files in, files out, the science between."""

@@ -1,0 +1,1 @@
+"""The 3D regression network: architecture, training, inference, model files."""

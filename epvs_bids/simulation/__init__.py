@@ -1,0 +1,1 @@
+"""Simulated anatomy, EPVS, raters and cohorts with known truth."""

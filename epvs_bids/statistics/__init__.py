@@ -1,0 +1,1 @@
+"""Agreement, age regression and resampling as pure functions."""
