@@ -1,0 +1,196 @@
+"""What every analysis is given (`Study`) and what it gives back (`AnalysisResult`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from epvs_bids.analyses.outputs import Region
+
+Description = dict[str, str]
+"""What one column of a table means, as a BIDS data dictionary says it: `Description`, `Units`, `Levels` …"""
+
+
+class CannotRun(Exception):  # noqa: N818  (no error: the data do not allow this analysis, and the text says why)
+    """The data do not allow an analysis; the text is the reason that the user reads."""
+
+
+@dataclass(frozen=True)
+class GroupOptions:
+    """Choices of a group run, as plain values.
+
+    Parameters
+    ----------
+    analyses
+        Analyses asked for; empty: all that the data allow.
+    ratings
+        Table of visual ratings; None: `bids_dir/phenotype/epvs.tsv`.
+    rater
+        Column of the reference rater; None: the first rater column.
+    covariates
+        Columns of `participants.tsv` that enter the age model beside age.
+    site
+        Column (of `participants.tsv`, else of the ratings) that names site or scanner.
+    harmonise
+        Remove site effects from the scores before agreement and age.
+    strict
+        Refuse what is otherwise left out with a warning (missing ages, unusable ratings, participants without a score).
+    age_cap
+        Age in years that `89+` counts as; None: `89+` is an error.
+    model
+        Model directory for analyses that score images; None: the default model.
+    model_name
+        Models made are written to `out/models/<model_name>`.
+    seed, threads, device
+        Seed of every random draw, number of CPU threads, `auto|cpu|cuda`.
+    """
+
+    analyses: tuple[str, ...] = ()
+    ratings: Path | None = None
+    rater: str | None = None
+    covariates: tuple[str, ...] = ()
+    site: str | None = None
+    harmonise: bool = False
+    strict: bool = False
+    age_cap: float | None = None
+    model: Path | None = None
+    model_name: str = "epvs"
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The tables of one study, each read and checked when it is first needed.
+
+    Parameters
+    ----------
+    output_dir
+        Derivatives that the participant level wrote.
+    bids_dir
+        Raw data set; only its tables are read. None where it is not at hand.
+    options
+        Choices of this run.
+    training
+        Settings of `train`, `learning-curve` and `hyperparameters` by name, as `settings.TrainingSettings` has them.
+    """
+
+    output_dir: Path
+    bids_dir: Path | None = None
+    options: GroupOptions = field(default_factory=GroupOptions)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """All scores, one row a scan and region.
+
+        Columns `participant_id` (`sub-…`), `session_id` (`ses-…` or empty), `scan` (file name up to `_desc-`), `region`, `score`,
+        `score_sd`, `potter_class`, `model`, `segmentation`, `qc_pass` (bool), `qc_reason`, and `model-1` … `model-N` where an
+        ensemble scored. Scans that fail quality control are in it. Raises `CannotRun` where nothing was scored.
+        """
+        from epvs_bids.analyses.outputs import read_scores  # noqa: PLC0415
+
+        return read_scores(self.output_dir)
+
+    @cached_property
+    def ratings(self) -> pd.DataFrame:
+        """All visual ratings: `participant_id`, `session_id` (may be empty), then one float column a rater, NaN where missing.
+
+        Raises `CannotRun` where there is no table, and `BadDataError` naming file, row and column where it can't be used.
+        """
+        from epvs_bids.analyses.tables import read_ratings  # noqa: PLC0415
+
+        return read_ratings(self.ratings_path, known=self.known_participants)
+
+    @cached_property
+    def usable_ratings(self) -> pd.DataFrame:
+        """Like `ratings`, but cells that can't be used are left out with a warning, unless `options.strict`."""
+        from epvs_bids.analyses.tables import read_ratings  # noqa: PLC0415
+
+        return read_ratings(self.ratings_path, known=self.known_participants, drop_unusable=not self.options.strict)
+
+    @cached_property
+    def raters(self) -> tuple[str, ...]:
+        """Rater columns of `ratings`, the reference rater (`options.rater`, else the first) first."""
+        from epvs_bids.analyses.tables import rater_columns  # noqa: PLC0415
+
+        return rater_columns(self.ratings, self.ratings_path, self.options.rater)
+
+    @cached_property
+    def participants(self) -> pd.DataFrame:
+        """`participants.tsv` as text, `participant_id` first. Raises `CannotRun` where there is none."""
+        from epvs_bids.analyses.tables import read_participants  # noqa: PLC0415
+
+        return read_participants(self.participants_path)
+
+    @property
+    def ratings_path(self) -> Path:
+        """Where the ratings are read from. Raises `CannotRun` where none can be."""
+        if self.options.ratings is not None:
+            return self.options.ratings
+        if self.bids_dir is None:
+            raise CannotRun("there are no visual ratings: give --ratings FILE")
+        return self.bids_dir / "phenotype" / "epvs.tsv"
+
+    @property
+    def participants_path(self) -> Path:
+        """Where ages, sexes and sites are read from. Raises `CannotRun` without a raw data set."""
+        if self.bids_dir is None:
+            raise CannotRun("there is no participants.tsv: bids_dir is not at hand")
+        return self.bids_dir / "participants.tsv"
+
+    @cached_property
+    def known_participants(self) -> frozenset[str]:
+        """Labels (`sub-…`) in `participants.tsv` and the folders of `bids_dir`; empty where neither names any."""
+        from epvs_bids.analyses.tables import known_participants  # noqa: PLC0415
+
+        return known_participants(self.bids_dir)
+
+    @cached_property
+    def regions(self) -> Sequence[Region]:
+        """Regions of interest that the participant level wrote, one a scan, by participant and session."""
+        from epvs_bids.analyses.outputs import find_regions  # noqa: PLC0415
+
+        return find_regions(self.output_dir)
+
+
+@dataclass(frozen=True)
+class AnalysisResult:
+    """What an analysis found.
+
+    Parameters
+    ----------
+    name
+        Its `NAME`.
+    tables
+        By name; `""` is written as `group_<name>.tsv`, any other key as `group_<name>_<key>.tsv`.
+    descriptions
+        By column, for all tables; written beside each as its data dictionary.
+    figures
+        By name: functions that draw one; written as `figures/group_<name>_<key>.svg`.
+    summary
+        One paragraph with the main numbers, for the log and the page.
+    numbers
+        The main numbers by name, for `group_results.json`.
+    notes
+        What a reader has to know (rows left out, a method that differs).
+    skipped
+        Why the analysis did not run; None where it did.
+    """
+
+    name: str
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    descriptions: Mapping[str, Description] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], Figure]] = field(default_factory=dict)
+    summary: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    skipped: str | None = None
