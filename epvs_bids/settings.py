@@ -1,0 +1,201 @@
+"""Everything that a run was asked to do: one frozen object, made once from the arguments and written out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from epvs_bids import __version__
+
+Level = Literal["participant", "group"]
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSettings:
+    """What the group level reads and how it analyses it.
+
+    Attributes
+    ----------
+    analyses
+        Names of the analyses to run; empty for all that the data allow.
+    ratings
+        Table of visual scores; None for `bids_dir/phenotype/epvs.tsv`.
+    rater
+        Column of the ratings to train on and compare with; None for the first.
+    covariates
+        Columns of `participants.tsv` that enter the age model beside age.
+    site
+        Column of `participants.tsv` that names site or scanner.
+    strict
+        Refuse tables with unusable rows in place of leaving these out.
+    age_cap
+        What an age written as `89+` counts as, in years; None leaves such participants out.
+    harmonise
+        Harmonise scores across sites.
+    """
+
+    analyses: tuple[str, ...] = ()
+    ratings: Path | None = None
+    rater: str | None = None
+    covariates: tuple[str, ...] = ()
+    site: str | None = None
+    strict: bool = False
+    age_cap: float | None = None
+    harmonise: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a network is trained; None leaves a choice to the recipe.
+
+    Attributes
+    ----------
+    model_name
+        The model is written to `output_dir/models/<model_name>`.
+    recipe
+        `paper` (Dubost et al. 2019) or `modern`.
+    loss
+        `mse`, `mce`, `mqe`, `tukey` or `rmse`.
+    features, blocks, convolutions
+        Features of the first block (16, 32, 64), blocks (1–3), convolutions a block (1–4).
+    dense
+        Sizes of the dense layers: `(2000, 2000)`, `(2000,)` or `()`.
+    flip_axes
+        Axes (`x`, `y`, `z`) flipped at random by the augmentation; empty for none.
+    augmentation
+        Whether scans are augmented at all.
+    max_epochs, patience
+        Limits of the training loop, in epochs.
+    n_models
+        Networks of the ensemble, each with a split of its own.
+    init_from
+        A model to start from.
+    resume
+        Go on from the last checkpoint.
+    training_sizes, repeats
+        The learning curve: numbers of training scans, and random splits for each.
+    configurations
+        YAML file of named configurations to compare; None for those of the paper's Table 3.
+    run_index
+        Do only this run of a learning curve or comparison, so that a cluster can spread them.
+    validation_fraction, test_fraction
+        Shares of the participants, in (0, 1).
+    """
+
+    model_name: str = "epvs"
+    recipe: str = "paper"
+    loss: str | None = None
+    features: int | None = None
+    blocks: int | None = None
+    convolutions: int | None = None
+    dense: tuple[int, ...] | None = None
+    flip_axes: tuple[str, ...] | None = None
+    augmentation: bool = True
+    max_epochs: int | None = None
+    patience: int | None = None
+    n_models: int = 1
+    init_from: str | None = None
+    resume: bool = False
+    training_sizes: tuple[int, ...] = ()
+    repeats: int = 5
+    configurations: Path | None = None
+    run_index: int | None = None
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole of a run; paths are absolute.
+
+    Attributes
+    ----------
+    bids_dir, output_dir, level
+        The three positional arguments.
+    participant_labels, session_labels
+        Labels without `sub-`/`ses-`; empty for all.
+    bids_filter_file, bids_database_dir
+        pybids filters for each kind of scan, and a stored pybids index.
+    validate
+        Whether the input goes through the BIDS validator.
+    derivatives, fs_subjects_dir, fs_license_file
+        Where results of segmenters are looked for; FreeSurfer's licence.
+    work_dir
+        Intermediate files; never inside `bids_dir`.
+    nprocs, omp_nthreads, mem_mb
+        Processes in all, threads a process, memory in MB (None: 90 % of what the machine has).
+    plugin_file
+        A nipype plugin file (YAML).
+    stop_on_first_crash, resource_monitor, write_graph, clean_workdir
+        Switches of the workflow engine.
+    reports_only, boilerplate_only, sloppy
+        Only write pages; only write the methods paragraph; quick and coarse.
+    verbose
+        How often `-v` was given.
+    random_seed
+        Seed of everything random.
+    segmentation, template, contrast, intensity, mni_registration
+        The way from scan to region; `intensity` and `mni_registration` None: as the model was trained.
+    model
+        A model folder, `default`, or `none` (regions only).
+    device, saliency
+        Where the network runs; which saliency map is written.
+    group, training
+        Settings of the group level and of training.
+    """
+
+    bids_dir: Path
+    output_dir: Path
+    level: Level
+    participant_labels: tuple[str, ...] = ()
+    session_labels: tuple[str, ...] = ()
+    bids_filter_file: Path | None = None
+    bids_database_dir: Path | None = None
+    validate: bool = True
+    derivatives: tuple[Path, ...] = ()
+    fs_subjects_dir: Path | None = None
+    fs_license_file: Path | None = None
+    work_dir: Path = field(default_factory=lambda: Path("work").absolute())
+    nprocs: int = field(default_factory=available_cores)
+    omp_nthreads: int = 1
+    mem_mb: int | None = None
+    plugin_file: Path | None = None
+    stop_on_first_crash: bool = False
+    resource_monitor: bool = False
+    write_graph: bool = False
+    clean_workdir: bool = False
+    reports_only: bool = False
+    boilerplate_only: bool = False
+    sloppy: bool = False
+    verbose: int = 0
+    random_seed: int = 1
+    segmentation: str = "auto"
+    template: str = "MNI152NLin2009cAsym"
+    contrast: str = "auto"
+    intensity: str | None = None
+    mni_registration: bool | None = None
+    model: str = "default"
+    device: str = "auto"
+    saliency: str = "none"
+    group: GroupSettings = field(default_factory=GroupSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values, with the version that ran."""
+        return {"version": __version__, **_plain(dataclasses.asdict(self))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
