@@ -1,0 +1,119 @@
+"""What the labels of a segmentation mean, and the masks made of them.
+
+FreeSurfer, FastSurfer, SynthSeg and SAMSEG share one numbering, that of `FreeSurferColorLUT.txt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+BASAL_GANGLIA: dict[int, str] = {
+    11: "Left-Caudate",
+    12: "Left-Putamen",
+    13: "Left-Pallidum",
+    26: "Left-Accumbens-area",
+    50: "Right-Caudate",
+    51: "Right-Putamen",
+    52: "Right-Pallidum",
+    58: "Right-Accumbens-area",
+}
+"""Labels whose union is the basal ganglia. The list is ours; the paper gives none."""
+
+_OUTSIDE_BRAIN = frozenset({0, 24, 165, 258, 259})
+"""Background, cerebrospinal fluid around the brain, skull, soft tissue of the head, eyes and skin."""
+
+
+def basal_ganglia_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """
+    Tell which voxels belong to the basal ganglia.
+
+    Parameters
+    ----------
+    labels
+        Label image, shape (X, Y, Z), FreeSurfer's numbering.
+
+    Returns
+    -------
+    mask
+        Boolean array of the same shape: caudate, putamen, pallidum and accumbens of both sides.
+    """
+    return np.isin(labels, list(BASAL_GANGLIA))
+
+
+def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """
+    Tell which voxels belong to the brain, ventricles included.
+
+    Parameters
+    ----------
+    labels
+        Label image, shape (X, Y, Z), FreeSurfer's numbering.
+
+    Returns
+    -------
+    mask
+        Boolean array of the same shape. The label of cerebrospinal fluid (24) counts as outside, because
+        SAMSEG gives it to all fluid below the skull while `aseg` gives it to next to none; holes are filled.
+    """
+    mask = ~np.isin(labels, list(_OUTSIDE_BRAIN))
+    return np.asarray(ndimage.binary_fill_holes(mask), dtype=np.bool_)
+
+
+def largest_components(
+    labels: NDArray[np.integer], *, structures: Iterable[int] = tuple(BASAL_GANGLIA)
+) -> tuple[NDArray[np.integer], dict[str, int]]:
+    """
+    Keep the largest connected part of each structure and drop the specks around it.
+
+    Parameters
+    ----------
+    labels
+        Label image, shape (X, Y, Z).
+    structures
+        Labels to treat, one by one; all others stay as they are.
+
+    Returns
+    -------
+    cleaned
+        Copy of `labels` in which the voxels dropped are 0.
+    dropped
+        Number of voxels dropped of each structure that lost any, by name.
+    """
+    cleaned = labels.copy()
+    dropped: dict[str, int] = {}
+    boxes = ndimage.find_objects(np.where(np.isin(labels, list(structures)), labels, 0))
+    for label in structures:
+        box = boxes[label - 1] if label <= len(boxes) else None
+        if box is None:
+            continue
+        inside = labels[box] == label
+        parts, n_parts = ndimage.label(inside)
+        if n_parts < 2:
+            continue
+        sizes = np.bincount(parts.ravel())[1:]
+        specks = inside & (parts != 1 + int(np.argmax(sizes)))
+        cleaned[box][specks] = 0
+        dropped[BASAL_GANGLIA.get(label, str(label))] = int(specks.sum())
+    return cleaned, dropped
+
+
+def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """
+    Overlap of two masks, `2 |A ∩ B| / (|A| + |B|)` (Dice 1945).
+
+    Parameters
+    ----------
+    first, second
+        Boolean arrays of one shape.
+
+    Returns
+    -------
+    dice
+        Between 0 and 1; 0 where both masks are empty.
+    """
+    total = int(np.count_nonzero(first)) + int(np.count_nonzero(second))
+    return 2.0 * int(np.count_nonzero(first & second)) / total if total else 0.0
