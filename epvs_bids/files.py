@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from epvs_bids.errors import BadDataError, CannotCreateError, InputOutputError, MissingInputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MISSING = "n/a"
 """How BIDS tables write a missing value."""
@@ -64,8 +63,8 @@ def make_folder(path: Path) -> Path:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that replaces it when the block ends well and is removed when not.
 
-    The temporary name starts with a dot and keeps the extensions (`.nii.gz`), by which writers know the format.
-    Readers therefore see the old file or the new one, never a part of it, also when two jobs write the same.
+    The temporary name starts with a dot and keeps the extensions (`.nii.gz`), by which writers know the
+    format. Readers see the old file or the new one, never a part of it, also when two jobs write the same.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ def write_tsv(
     frame
         The table; its index is not written.
     description
-        For each column `{"Description": …, "Units": …, "Levels": …}`; written to the `.json` of the same name.
+        For each column `{"Description": …, "Units": …, "Levels": …}`; written to the `.json` beside.
     """
     text = frame.to_csv(None, sep="\t", index=False, na_rep=MISSING, lineterminator="\n")
     write_text(path, text)
@@ -155,10 +154,6 @@ def read_tsv(path: Path) -> pd.DataFrame:
     BadDataError
         When it is empty, ragged, has doubled column names, or is no text.
     """
-    import io
-
-    import pandas as pd
-
     text = _read_text(path)
     if not text.strip():
         raise BadDataError(f"{path} is empty; a table with a header row is expected.")
@@ -188,16 +183,10 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         if path.is_symlink():
-            remedy = "its content was not fetched: a symbolic link leads nowhere (`datalad get` or `git annex get`)"
-            raise MissingInputError(f"{path}: {remedy}.") from error
+            reason = "a symbolic link that leads nowhere; fetch its content (`datalad get`, `git annex get`)"
+            raise MissingInputError(f"{path} is {reason}.") from error
         raise MissingInputError(f"There is no file {path}.") from error
     except UnicodeDecodeError as error:
         raise BadDataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
     except OSError as error:
         raise InputOutputError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def newest_change(folder: Path) -> float:
-    """Return the latest modification time (s since 1970) of the files below a folder, 0 where there are none."""
-    times = [Path(root, name).stat().st_mtime for root, _, names in os.walk(folder) for name in names]
-    return max(times, default=0.0)

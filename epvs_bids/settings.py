@@ -190,10 +190,11 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON values, with the version that ran."""
-        return {"version": __version__, **_plain(dataclasses.asdict(self))}
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return {"version": __version__, **plain}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
