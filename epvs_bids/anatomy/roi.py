@@ -1,10 +1,11 @@
 """From a scan and its labels to the smooth region of interest that the network sees (paper, section 2.1).
 
 The way: the scan is resampled once, from its own grid to a 0.5 mm grid; the basal ganglia are dilated and
-smoothed on that grid; the product of both is cropped about the mask's centre of mass and divided by its maximum.
+smoothed on that grid; the product of both is cropped about the mask's centre of mass and divided by its
+maximum.
 
 Axes of every array here are RAS: x from left to right, y from posterior to anterior, z from inferior to
-superior. Transforms are 4 × 4 matrices that map millimetres of the grid's space to millimetres of the scan's space.
+superior. Transforms are 4 × 4 matrices that map millimetres of the grid's space to millimetres of the scan's.
 """
 
 from __future__ import annotations

@@ -1,0 +1,342 @@
+"""Reading and writing of volumes, with a named error or warning for what can be wrong with a file."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import DTypeLike, NDArray
+
+from epvs_bids.errors import BadDataError, MissingInputError
+from epvs_bids.files import atomic_write
+
+_LOGGER = logging.getLogger(__name__)
+
+Matrix = NDArray[np.float64]
+
+_SMALLEST_AXIS, _LARGEST_AXIS, _MOST_VOXELS = 8, 2048, 2**30
+_THICK_SLICE = 2.0
+_SHORT_FIELD_OF_VIEW = 100.0
+_STRIPPED_ZERO_FRACTION, _STRIPPED_VOLUME = 0.4, 2.0e6
+_HEADER_BYTES = 1024
+_FORMATS: dict[str, tuple[Any, ...]] = {
+    ".nii": (nib.Nifti1Image, nib.Nifti2Image),
+    ".nii.gz": (nib.Nifti1Image, nib.Nifti2Image),
+    ".mgh": (nib.MGHImage,),
+    ".mgz": (nib.MGHImage,),
+}
+
+
+@dataclass(frozen=True)
+class Volume:
+    """
+    A three-dimensional image and where it lies.
+
+    Parameters
+    ----------
+    data
+        float32, shape (X, Y, Z), in the orientation of the file.
+    affine
+        4 × 4, voxel index to RAS millimetres of the scanner.
+    path
+        The file.
+    warnings
+        What the reader of the results should know: thick slices, partial coverage, odd headers …
+    """
+
+    data: NDArray[np.float32]
+    affine: Matrix
+    path: Path
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def voxel_sizes(self) -> tuple[float, float, float]:
+        """Edges of a voxel in mm, in the order of the axes of `data`."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+
+def load_volume(path: Path, *, volume: int | None = None) -> Volume:
+    """
+    Read a scan and check it.
+
+    The file is read once, to its end: a gzip stream's length and CRC are checked on the way.
+
+    Parameters
+    ----------
+    path
+        `.nii`, `.nii.gz`, `.mgh` or `.mgz`.
+    volume
+        Index along the fourth axis (`PDT2` holds two). `None`: the file holds one volume, as `(x, y, z, 1)` does.
+
+    Returns
+    -------
+    volume
+        The scan with a list of warnings, which are logged too.
+
+    Raises
+    ------
+    MissingInputError
+        No such file, or a link (of git-annex, say) whose content is not here.
+    BadDataError
+        Empty, truncated, damaged, no image, too small or too large, 4D, not a number, constant, or with a
+        geometry that contradicts itself. Names the file and what to do.
+    """
+    image = _open_image(path)
+    shape = _checked_shape(path, tuple(int(n) for n in image.shape), volume)
+    affine, warnings = _checked_affine(path, image)
+    data = _values(path, image, volume, np.float32)
+    _check_values(path, data)
+    warnings += _coverage_warnings(affine, shape)
+    if is_brain_extracted(data, affine):
+        warnings.append("the scan is brain-extracted: tissue at the edge of the brain may be missing")
+    for warning in warnings:
+        _LOGGER.warning("%s: %s", path.name, warning)
+    return Volume(data=data, affine=affine, path=path, warnings=tuple(warnings))
+
+
+def load_labels(path: Path) -> tuple[NDArray[np.int32], Matrix]:
+    """
+    Read a label image.
+
+    Parameters
+    ----------
+    path
+        `.nii`, `.nii.gz`, `.mgh` or `.mgz`.
+
+    Returns
+    -------
+    labels
+        int32, shape (X, Y, Z).
+    affine
+        4 × 4, voxel index to RAS millimetres.
+
+    Raises
+    ------
+    MissingInputError, BadDataError
+        As `load_volume`; an image without any label is refused too.
+    """
+    image = _open_image(path)
+    _checked_shape(path, tuple(int(n) for n in image.shape), None)
+    affine, _ = _checked_affine(path, image)
+    values = _values(path, image, None, np.float32)
+    if not np.isfinite(values).all() or not values.any():
+        raise BadDataError(f"{path}: holds no labels. Remove the file or make the segmentation anew.")
+    return np.rint(values).astype(np.int32), affine
+
+
+def save_volume(path: Path, data: NDArray[Any], affine: Matrix, dtype: DTypeLike = np.float32) -> None:
+    """
+    Write a NIfTI file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        `.nii` or `.nii.gz`; its folder is made where missing.
+    data, affine
+        Values and 4 × 4 geometry, written to both sform and qform (code 1, scanner).
+    dtype
+        Type on disk.
+
+    Raises
+    ------
+    CannotCreateError
+        No permission or no space.
+    """
+    image = nib.Nifti1Image(np.asarray(data).astype(dtype, copy=False), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1, strip_shears=True)
+    with atomic_write(path) as temporary:
+        image.to_filename(temporary)
+
+
+def is_brain_extracted(data: NDArray[np.float32], affine: Matrix) -> bool:
+    """
+    Tell whether everything but the brain has been set to zero.
+
+    Parameters
+    ----------
+    data, affine
+        The scan and its geometry.
+
+    Returns
+    -------
+    extracted
+        True where over 40 % of the voxels are exactly zero and the others fill less than 2 litres (ours: a
+        head with neck fills three and more, a brain 1.0 to 1.7).
+    """
+    filled = int(np.count_nonzero(data))
+    volume = filled * abs(float(np.linalg.det(affine[:3, :3])))
+    return filled < (1 - _STRIPPED_ZERO_FRACTION) * data.size and volume < _STRIPPED_VOLUME
+
+
+def _open_image(path: Path) -> SpatialImage:
+    """Read a file into memory, checked to its end, and parse it."""
+    suffix = next((s for s in sorted(_FORMATS, key=len, reverse=True) if path.name.endswith(s)), None)
+    if suffix is None:
+        raise BadDataError(f"{path}: not an image that can be read here ({', '.join(_FORMATS)}).")
+    if path.is_symlink() and not path.exists():
+        raise MissingInputError(
+            f"{path}: a link whose content is not here. Get it first (`datalad get`, `git annex get`)."
+        )
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file.")
+    content = path.read_bytes()
+    if not content:
+        raise BadDataError(f"{path}: the file is empty. Copy or convert it again.")
+    if suffix.endswith("z"):
+        content = _gunzip(path, content)
+    for kind in _FORMATS[suffix]:
+        try:
+            return kind.from_bytes(content)
+        except (
+            nib.filebasedimages.ImageFileError,
+            nib.spatialimages.HeaderDataError,
+            ValueError,
+            OSError,
+            EOFError,
+        ):
+            continue
+    raise BadDataError(f"{path}: the header is damaged or this is no {suffix} image. Convert the scan again.")
+
+
+def _gunzip(path: Path, content: bytes) -> bytes:
+    """Decompress a gzip file of one or more members; zlib checks length and CRC of each."""
+    if content[:2] != b"\x1f\x8b":
+        raise BadDataError(f"{path}: named .gz but not compressed. Rename it or compress it with gzip.")
+    limit = _MOST_VOXELS * 8 + _HEADER_BYTES
+    parts: list[bytes] = []
+    while content[:2] == b"\x1f\x8b":
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(stream.decompress(content, limit))
+        except zlib.error as error:
+            raise BadDataError(f"{path}: the compressed file is damaged ({error}). Copy it again.") from error
+        if not stream.eof:
+            if stream.unconsumed_tail:
+                raise BadDataError(f"{path}: more than {limit >> 30} GiB when unpacked: not a scan.")
+            raise BadDataError(f"{path}: truncated, the compressed file ends too early. Copy it again.")
+        content = stream.unused_data
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _checked_shape(path: Path, shape: tuple[int, ...], volume: int | None) -> tuple[int, ...]:
+    """Return the three spatial dimensions, or refuse the image."""
+    volumes = int(np.prod(shape[3:])) if len(shape) > 3 else 1
+    if len(shape) < 3:
+        raise BadDataError(f"{path}: has {len(shape)} dimensions; a scan has three.")
+    if volume is None and volumes != 1:
+        raise BadDataError(
+            f"{path}: holds {volumes} volumes; one is expected. Split it, or name a PD/T2 pair `PDT2`."
+        )
+    if volume is not None and (len(shape) != 4 or not 0 <= volume < volumes):
+        raise BadDataError(f"{path}: has no volume {volume + 1}; its shape is {shape}.")
+    if min(shape[:3]) < _SMALLEST_AXIS or max(shape[:3]) > _LARGEST_AXIS or np.prod(shape[:3]) > _MOST_VOXELS:
+        raise BadDataError(f"{path}: a matrix of {shape[:3]} is not that of a brain scan.")
+    return shape[:3]
+
+
+def _values(path: Path, image: SpatialImage, volume: int | None, dtype: DTypeLike) -> NDArray[np.float32]:
+    """Read the scaled values of one volume."""
+    try:
+        proxy = image.dataobj
+        if volume is not None:
+            proxy = proxy[..., volume]
+        elif len(image.shape) > 3:
+            proxy = proxy[(..., *(0,) * (len(image.shape) - 3))]
+        else:
+            return np.asarray(image.get_fdata(dtype=dtype, caching="unchanged"))
+        return np.asarray(proxy, dtype=dtype)
+    except (OSError, ValueError, EOFError) as error:
+        raise BadDataError(
+            f"{path}: ends before its last voxel ({error}). Copy or convert it again."
+        ) from error
+
+
+def _check_values(path: Path, data: NDArray[np.float32]) -> None:
+    """Refuse images that hold no signal."""
+    low, high = float(data.min()), float(data.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        bad = int(np.count_nonzero(~np.isfinite(data)))
+        raise BadDataError(f"{path}: {bad} voxels are not a number. Set them to 0 if they are background.")
+    if low == high:
+        raise BadDataError(f"{path}: every voxel is {low:g}: an empty image. Convert the scan again.")
+
+
+def _checked_affine(path: Path, image: SpatialImage) -> tuple[Matrix, list[str]]:
+    """Choose between sform and qform and say what is odd about them."""
+    if isinstance(image, nib.MGHImage):
+        return _require_geometry(path, np.asarray(image.affine, dtype=np.float64)), []
+    header = image.header
+    sform = _usable(lambda: header.get_sform(coded=True))
+    qform = _usable(lambda: header.get_qform(coded=True))
+    warnings: list[str] = []
+    for name, code, form in (("sform", "sform_code", sform), ("qform", "qform_code", qform)):
+        if int(header[code]) > 0 and form is None:
+            warnings.append(f"the {name} of the header is unusable (zero or singular) and was ignored")
+    if sform is not None and qform is not None:
+        warnings += _compare_forms(path, sform, qform)
+    affine = sform if sform is not None else qform
+    if affine is None:
+        warnings.append("neither qform nor sform is set: position and left and right are assumed")
+        affine = np.asarray(header.get_base_affine(), dtype=np.float64)
+    return _require_geometry(path, affine), warnings
+
+
+def _usable(read: Callable[[], tuple[Matrix | None, int]]) -> Matrix | None:
+    """Return a form if it is coded, finite and not singular."""
+    try:
+        form, _ = read()
+    except (nib.spatialimages.HeaderDataError, ValueError, np.linalg.LinAlgError):
+        return None
+    if form is None or not np.isfinite(form).all() or abs(np.linalg.det(form[:3, :3])) < 1e-6:
+        return None
+    return np.asarray(form, dtype=np.float64)
+
+
+def _compare_forms(path: Path, sform: Matrix, qform: Matrix) -> list[str]:
+    """Refuse forms that differ in voxel size or handedness, warn where they differ in position."""
+    sizes = np.linalg.norm(sform[:3, :3], axis=0) / np.linalg.norm(qform[:3, :3], axis=0)
+    mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
+    if mirrored or np.any(np.abs(sizes - 1) > 0.1):
+        what = "which side is left" if mirrored else "the size of a voxel"
+        raise BadDataError(
+            f"{path}: sform and qform contradict each other about {what}. Correct the header (convert "
+            "the scan again, or copy the right one over the other, for instance with `fslorient`)."
+        )
+    if not np.allclose(sform, qform, atol=1.0, rtol=0) or np.abs(sform - qform)[:3, :3].max() > 0.02:
+        return ["sform and qform differ in position; the sform is used"]
+    return []
+
+
+def _require_geometry(path: Path, affine: Matrix) -> Matrix:
+    """Refuse a geometry that no scan has."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    singular = abs(np.linalg.det(affine[:3, :3])) < 1e-3 * float(np.prod(sizes))
+    if not np.isfinite(affine).all() or singular or sizes.min() < 0.05 or sizes.max() > 20:
+        raise BadDataError(
+            f"{path}: the header gives voxels of {sizes.round(3).tolist()} mm. Correct the header."
+        )
+    return affine
+
+
+def _coverage_warnings(affine: Matrix, shape: tuple[int, ...]) -> list[str]:
+    """Say whether slices are thick or the head is partly covered."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    extents = sizes * np.asarray(shape)
+    warnings = []
+    if sizes.max() > _THICK_SLICE:
+        warnings.append(f"thick slices ({sizes.max():.2g} mm): EPVS may be missed or run together")
+    if extents.min() < _SHORT_FIELD_OF_VIEW:
+        warnings.append(
+            f"partial coverage: the field of view is {extents.min():.0f} mm along its shortest side"
+        )
+    return warnings
