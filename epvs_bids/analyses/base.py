@@ -41,7 +41,8 @@ class GroupOptions:
     harmonise
         Remove site effects from the scores before agreement and age.
     strict
-        Refuse what is otherwise left out with a warning (missing ages, unusable ratings, participants without a score).
+        Refuse what is otherwise left out with a warning (missing ages, unusable ratings, participants
+        without a score).
     age_cap
         Age in years that `89+` counts as; None: `89+` is an error.
     model
@@ -80,7 +81,8 @@ class Study:
     options
         Choices of this run.
     training
-        Settings of `train`, `learning-curve` and `hyperparameters` by name, as `settings.TrainingSettings` has them.
+        Settings of `train`, `learning-curve` and `hyperparameters` by name, as `settings.TrainingSettings`
+        has them.
     """
 
     output_dir: Path
@@ -92,9 +94,10 @@ class Study:
     def scores(self) -> pd.DataFrame:
         """All scores, one row a scan and region.
 
-        Columns `participant_id` (`sub-…`), `session_id` (`ses-…` or empty), `scan` (file name up to `_desc-`), `region`, `score`,
-        `score_sd`, `potter_class`, `model`, `segmentation`, `qc_pass` (bool), `qc_reason`, and `model-1` … `model-N` where an
-        ensemble scored. Scans that fail quality control are in it. Raises `CannotRun` where nothing was scored.
+        Columns `participant_id` (`sub-…`), `session_id` (`ses-…` or empty), `scan` (file name up to
+        `_desc-`), `region`, `score`, `score_sd`, `potter_class`, `model`, `segmentation`, `qc_pass` (bool),
+        `qc_reason`, and `model-1` … `model-N` where an ensemble scored. Scans that fail quality control are
+        in it. Raises `CannotRun` where nothing was scored.
         """
         from epvs_bids.analyses.outputs import read_scores  # noqa: PLC0415
 
@@ -102,9 +105,10 @@ class Study:
 
     @cached_property
     def ratings(self) -> pd.DataFrame:
-        """All visual ratings: `participant_id`, `session_id` (may be empty), then one float column a rater, NaN where missing.
+        """All ratings: `participant_id`, `session_id` (may be empty), a float column a rater, NaN for missing.
 
-        Raises `CannotRun` where there is no table, and `BadDataError` naming file, row and column where it can't be used.
+        Raises `CannotRun` where there is no table, and `BadDataError` naming file, row and column where it
+        can't be used.
         """
         from epvs_bids.analyses.tables import read_ratings  # noqa: PLC0415
 
@@ -112,10 +116,12 @@ class Study:
 
     @cached_property
     def usable_ratings(self) -> pd.DataFrame:
-        """Like `ratings`, but cells that can't be used are left out with a warning, unless `options.strict`."""
+        """Like `ratings`, but unusable cells are left out with a warning, unless `options.strict`."""
         from epvs_bids.analyses.tables import read_ratings  # noqa: PLC0415
 
-        return read_ratings(self.ratings_path, known=self.known_participants, drop_unusable=not self.options.strict)
+        return read_ratings(
+            self.ratings_path, known=self.known_participants, drop_unusable=not self.options.strict
+        )
 
     @cached_property
     def raters(self) -> tuple[str, ...]:
@@ -149,7 +155,7 @@ class Study:
 
     @cached_property
     def known_participants(self) -> frozenset[str]:
-        """Labels (`sub-…`) in `participants.tsv` and the folders of `bids_dir`; empty where neither names any."""
+        """Labels (`sub-…`) in `participants.tsv` and the folders of `bids_dir`; empty without either."""
         from epvs_bids.analyses.tables import known_participants  # noqa: PLC0415
 
         return known_participants(self.bids_dir)

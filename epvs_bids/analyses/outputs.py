@@ -10,7 +10,16 @@ import pandas as pd
 from epvs_bids.analyses.base import CannotRun
 from epvs_bids.errors import BadDataError
 
-SCORE_COLUMNS = ("region", "score", "score_sd", "potter_class", "model", "segmentation", "qc_pass", "qc_reason")
+SCORE_COLUMNS = (
+    "region",
+    "score",
+    "score_sd",
+    "potter_class",
+    "model",
+    "segmentation",
+    "qc_pass",
+    "qc_reason",
+)
 """Columns of a `_desc-epvs_scores.tsv`."""
 
 
@@ -18,7 +27,8 @@ SCORE_COLUMNS = ("region", "score", "score_sd", "potter_class", "model", "segmen
 class Region:
     """One region of interest on disk.
 
-    `image` is the region that the network sees, (168, 128, 84) in [0, 1]; `scan` is its file name up to `_space-`.
+    `image` is the region that the network sees, (168, 128, 84) in [0, 1]; `scan` is its file name up to
+    `_space-`.
     """
 
     participant_id: str
@@ -36,23 +46,30 @@ def find_regions(output_dir: Path) -> tuple[Region, ...]:
     """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan."""
     paths = sorted(output_dir.glob("sub-*/**/anat/*_desc-roi_*.nii.gz"))
     return tuple(
-        Region(_entity(path.name, "sub"), _entity(path.name, "ses"), path.name.split("_space-")[0], path) for path in paths
+        Region(_entity(path.name, "sub"), _entity(path.name, "ses"), path.name.split("_space-")[0], path)
+        for path in paths
     )
 
 
 def _read_one(path: Path) -> pd.DataFrame:
     """Read one scan's scores, with its labels as the first columns."""
     try:
-        frame = pd.read_csv(path, sep="\t", na_values="n/a", dtype={"region": str, "model": str, "segmentation": str})
+        frame = pd.read_csv(
+            path, sep="\t", na_values="n/a", dtype={"region": str, "model": str, "segmentation": str}
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise BadDataError(f"{path}: not a table of scores ({error}); run the participant level again for it") from error
+        raise BadDataError(
+            f"{path}: not a table of scores ({error}); run the participant level again for it"
+        ) from error
     missing = [name for name in ("region", "score") if name not in frame.columns]
     if missing:
         raise BadDataError(f"{path}: column {missing[0]} is missing; run the participant level again for it")
     score = pd.to_numeric(frame["score"], errors="coerce")
     bad = frame.index[score.isna() & frame["score"].notna()]
     if len(bad):
-        raise BadDataError(f"{path}, row {bad[0] + 2}, column score: {frame['score'][bad[0]]!r} is not a number")
+        raise BadDataError(
+            f"{path}, row {bad[0] + 2}, column score: {frame['score'][bad[0]]!r} is not a number"
+        )
     frame["score"] = score
     frame.insert(0, "participant_id", _entity(path.name, "sub"))
     frame.insert(1, "session_id", _entity(path.name, "ses"))
@@ -61,7 +78,7 @@ def _read_one(path: Path) -> pd.DataFrame:
 
 
 def read_scores(output_dir: Path) -> pd.DataFrame:
-    """Gather every `*_desc-epvs_scores.tsv` under `output_dir`, ordered by participant, session, scan and region.
+    """Gather every `*_desc-epvs_scores.tsv` under `output_dir`, by participant, session, scan and region.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""The simpler methods that the network is held against (paper section 3.4)."""
+"""The paper's four conventional methods, Frangi's vesselness beside them, and the line that rescales each."""
