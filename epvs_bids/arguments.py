@@ -120,7 +120,8 @@ class _Words(argparse.Action):
 
 def _add_selection(add: argparse._ArgumentGroup) -> None:
     add.add_argument(
-        "--participant-label", "--participant_label", dest="participant_labels", metavar="LABEL", action=_Words,
+        "--participant-label", "--participant_label", dest="participant_labels", action=_Words,
+        metavar="LABEL",
         help="only these participants, with or without `sub-`",
     )  # fmt: skip
     add.add_argument(
