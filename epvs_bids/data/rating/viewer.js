@@ -1,0 +1,132 @@
+// Draws one axial slice with its marks, and turns places on the screen into millimetres of the template and back.
+// Left on the screen is the right of the person (radiological convention).
+
+export const SMALLEST = 0.6, LARGEST = 40; // pixels a millimetre
+const REGION = { x: 0, y: 0, width: 110, height: 100 }; // mm: the basal ganglia with their surroundings
+const NEAR = 2; // mm: marks of the counted slice show through, dashed, up to this far from it
+
+export class Viewer {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.slab = null;
+    this.slice = 0;
+    this.brightness = 50;
+    this.contrast = 50;
+    this.showMarks = true;
+    this.cross = null;
+    this.buffer = document.createElement("canvas");
+    this.fit();
+  }
+
+  // slab: {shape: [nx, ny, nz], origin, spacing, level, voxels: Uint8Array (z, y, x)}
+  show(slab) {
+    this.slab = slab;
+    this.buffer.width = slab.shape[0];
+    this.buffer.height = slab.shape[1];
+    this.cross = null;
+  }
+
+  fit() {
+    const box = this.canvas.getBoundingClientRect();
+    const room = Math.min((box.width || 800) / REGION.width, (box.height || 600) / REGION.height);
+    this.view = { x: REGION.x, y: REGION.y, scale: Math.min(LARGEST, Math.max(SMALLEST, room)) };
+  }
+
+  height(slice = this.slice) { return this.slab.origin[2] + slice * this.slab.spacing[2]; }
+
+  sliceAt(height) {
+    const index = Math.round((height - this.slab.origin[2]) / this.slab.spacing[2]);
+    return Math.min(this.slab.shape[2] - 1, Math.max(0, index));
+  }
+
+  // CSS pixels of the canvas <-> millimetres of the template
+  toMillimetres(px, py) {
+    const { x, y, scale } = this.view;
+    return [x - (px - this.canvas.clientWidth / 2) / scale, y - (py - this.canvas.clientHeight / 2) / scale];
+  }
+
+  toPixels(mx, my) {
+    const { x, y, scale } = this.view;
+    return [this.canvas.clientWidth / 2 - (mx - x) * scale, this.canvas.clientHeight / 2 - (my - y) * scale];
+  }
+
+  zoom(factor, px = this.canvas.clientWidth / 2, py = this.canvas.clientHeight / 2) {
+    const [mx, my] = this.toMillimetres(px, py);
+    this.view.scale = Math.min(LARGEST, Math.max(SMALLEST, this.view.scale * factor));
+    const [nx, ny] = this.toMillimetres(px, py);
+    this.move(mx - nx, my - ny);
+  }
+
+  move(dx, dy) { this.view.x += dx; this.view.y += dy; }
+
+  // Whether the slab has a voxel there
+  holds(mx, my) {
+    return [mx, my].every((value, axis) => {
+      const index = (value - this.slab.origin[axis]) / this.slab.spacing[axis];
+      return index >= -0.5 && index < this.slab.shape[axis] - 0.5;
+    });
+  }
+
+  lookup() {
+    const width = 255 * Math.pow(2, (50 - this.contrast) / 16), centre = 255 * (100 - this.brightness) / 100;
+    return Uint8ClampedArray.from({ length: 256 }, (_, value) => 255 * ((value - centre) / width + 0.5));
+  }
+
+  paintBuffer() {
+    const [nx, ny] = this.slab.shape, context = this.buffer.getContext("2d"), table = this.lookup();
+    const image = context.createImageData(nx, ny), start = this.slice * nx * ny;
+    for (let row = 0, to = 0; row < ny; row++) {
+      let from = start + (ny - 1 - row) * nx + nx - 1; // anterior up, right of the person left
+      for (let column = 0; column < nx; column++, to += 4) {
+        const grey = table[this.slab.voxels[from--]];
+        image.data[to] = image.data[to + 1] = image.data[to + 2] = grey;
+        image.data[to + 3] = 255;
+      }
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  draw(marks, level) {
+    const ratio = window.devicePixelRatio || 1, canvas = this.canvas;
+    canvas.width = Math.round(canvas.clientWidth * ratio);
+    canvas.height = Math.round(canvas.clientHeight * ratio);
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (!this.slab) return;
+    const { shape, origin, spacing } = this.slab, scale = this.view.scale;
+    this.paintBuffer();
+    const [left, top] = this.toPixels(origin[0] + (shape[0] - 0.5) * spacing[0], origin[1] + (shape[1] - 0.5) * spacing[1]);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.buffer, left, top, shape[0] * spacing[0] * scale, shape[1] * spacing[1] * scale);
+    const away = Math.abs(this.height() - level);
+    if (this.showMarks && away <= NEAR) for (const mark of marks) this.ring(context, mark, away < spacing[2] / 2);
+    if (this.cross) this.drawCross(context);
+  }
+
+  ring(context, [mx, my], here) {
+    const [px, py] = this.toPixels(mx, my), radius = Math.max(7, 1.6 * this.view.scale);
+    for (const [colour, width] of [["#000", 4], [here ? "#ffd166" : "#b9c3cc", 2]]) {
+      context.beginPath();
+      context.setLineDash(here ? [] : [4, 4]);
+      context.arc(px, py, radius, 0, 2 * Math.PI);
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke();
+    }
+    context.setLineDash([]);
+  }
+
+  drawCross(context) {
+    const [px, py] = this.toPixels(...this.cross);
+    for (const [colour, width] of [["#000", 4], ["#7cc4ff", 2]]) {
+      context.beginPath();
+      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+        context.moveTo(px + 4 * dx, py + 4 * dy);
+        context.lineTo(px + 14 * dx, py + 14 * dy);
+      }
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke();
+    }
+  }
+}

@@ -1,0 +1,178 @@
+"""What one rater has read so far, as values: no files, no clock."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from epvs_bids.errors import BadDataError, UsageError
+from epvs_bids.reports.rating.plan import shuffled_plan
+from epvs_bids.reports.rating.slab import Point, Slab
+
+OPEN, DONE, UNRATABLE = "open", "done", "unratable"
+STATES = (OPEN, DONE, UNRATABLE)
+MAX_MARKS = 500
+FORMAT = 1
+_RATER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z-])?")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look of one rater at one scan.
+
+    Parameters
+    ----------
+    scan
+        Name of the scan.
+    number
+        1 for the first reading, 2 for the repeat.
+    state
+        `open` (not finished), `done`, or `unratable` (the rater could not count).
+    marks
+        Clicked EPVS, template millimetres (RAS).
+    level
+        Height (template mm) of the slice that is counted; None: the commissure's.
+    """
+
+    scan: str
+    number: int
+    state: str = OPEN
+    marks: tuple[Point, ...] = ()
+    level: float | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """All readings of one rater, in their order."""
+
+    rater: str
+    seed: int
+    repeats: float
+    readings: tuple[Reading, ...]
+
+
+def check_rater(name: str) -> str:
+    """Return a rater's name if it can be the start of a column name.
+
+    Raises
+    ------
+    UsageError
+        When it can't: up to 32 letters, digits and hyphens, a letter first, no digit last (the number of the
+        reading follows).
+    """
+    if not _RATER.fullmatch(name):
+        raise UsageError(
+            f"{name!r} can't be a rater's name: use up to 32 letters, digits and hyphens, a letter first "
+            "and no digit last."
+        )
+    return name
+
+
+def column(rater: str, number: int) -> str:
+    """Name of the column of a rater's first (1) or second (2) reading: `A1`, `A2`."""
+    return f"{rater}{number}"
+
+
+def extended(session: Session, names: Sequence[str]) -> Session:
+    """Append the scans that a session does not have yet, shuffled and with their own repeats."""
+    known = {reading.scan for reading in session.readings}
+    new = [name for name in names if name not in known]
+    plan = shuffled_plan(new, rater=session.rater, seed=session.seed, repeats=session.repeats)
+    return replace(session, readings=session.readings + tuple(Reading(scan, number) for scan, number in plan))
+
+
+def with_reading(session: Session, index: int, reading: Reading) -> Session:
+    """Replace one reading."""
+    readings = list(session.readings)
+    readings[index] = reading
+    return replace(session, readings=tuple(readings))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
+
+
+def _point(value: object) -> Point:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError("a mark needs x, y and z")
+    return (_number(value[0]), _number(value[1]), _number(value[2]))
+
+
+def _filled(reading: Reading, content: Mapping[str, Any]) -> Reading:
+    marks, state, level = content["marks"], content["state"], content["level"]
+    if not isinstance(marks, list) or len(marks) > MAX_MARKS:
+        raise ValueError(f"marks: a list of at most {MAX_MARKS}")
+    if state not in STATES:
+        raise ValueError(f"{state!r} is no state of a reading")
+    points = tuple(_point(mark) for mark in marks)
+    return replace(reading, state=str(state), marks=points, level=None if level is None else _number(level))
+
+
+def parse_reading(reading: Reading, content: object, slab: Slab) -> Reading:
+    """Check what the page sent and put it into a reading.
+
+    Parameters
+    ----------
+    reading
+        The reading so far.
+    content
+        `{"marks": [[x, y, z], …], "level": z, "state": …}`.
+    slab
+        What the page shows; marks lie in it, on the slice that is counted.
+
+    Raises
+    ------
+    BadDataError
+        When something is missing, no number, or outside the slab.
+    """
+    try:
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+        new = _filled(reading, content)
+    except (KeyError, ValueError) as error:
+        raise BadDataError(f"This is not a reading: {error}.") from error
+    level = slab.level if new.level is None else slab.nearest_height(new.level)
+    if any(not slab.holds(mark) or abs(mark[2] - level) > slab.spacing[2] / 2 for mark in new.marks):
+        raise BadDataError("A mark lies outside the slice that is counted.")
+    if new.state == UNRATABLE and new.marks:
+        raise BadDataError("A scan that can't be rated has no marks.")
+    return replace(new, level=level)
+
+
+def to_dict(session: Session) -> dict[str, Any]:
+    """Turn a session into what its state file holds."""
+    readings = [{**asdict(one), "marks": [list(mark) for mark in one.marks]} for one in session.readings]
+    return {
+        "format": FORMAT,
+        "rater": session.rater,
+        "seed": session.seed,
+        "repeats": session.repeats,
+        "readings": readings,
+    }
+
+
+def from_dict(content: Mapping[str, Any]) -> Session:
+    """Read a session back.
+
+    Raises
+    ------
+    BadDataError
+        When it was written by another version or has been damaged.
+    """
+    try:
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
+        readings = []
+        for one in content["readings"]:
+            if one["number"] not in (1, 2) or not isinstance(one["scan"], str):
+                raise ValueError("a reading without a scan or number")
+            readings.append(_filled(Reading(one["scan"], one["number"]), one))
+        seed, repeats = int(_number(content["seed"])), _number(content["repeats"])
+        return Session(check_rater(str(content["rater"])), seed, repeats, tuple(readings))
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise BadDataError(f"not a state of epvs-rate ({error})") from error

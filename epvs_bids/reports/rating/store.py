@@ -1,0 +1,238 @@
+"""Sessions on disk: opened, saved after every click, and written out as BIDS when a reading is finished."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from epvs_bids import __version__
+from epvs_bids.anatomy.registration import load_itk
+from epvs_bids.errors import BadDataError, EPVSError, TryAgainError
+from epvs_bids.files import MISSING, read_json, write_json
+from epvs_bids.reports.rating import session as sessions
+from epvs_bids.reports.rating import tables
+from epvs_bids.reports.rating.scans import Scan
+from epvs_bids.reports.rating.session import Reading, Session
+from epvs_bids.reports.rating.slab import Slab, load_slab
+
+LOGGER = logging.getLogger(__name__)
+KEPT_SLABS = 3
+
+
+@dataclass
+class Store:
+    """Everything that the page reads and writes; safe to call from several threads.
+
+    Parameters
+    ----------
+    scans
+        What there is to rate.
+    destination
+        Root that `phenotype/epvs.tsv` and `derivatives/epvs-rate/` are written under.
+    seed
+        Seed of the order of new sessions.
+    repeats
+        Share (0–1) of the scans that a new session reads twice.
+    """
+
+    scans: dict[str, Scan]
+    destination: Path
+    seed: int = 0
+    repeats: float = 0.2
+    _sessions: dict[str, Session] = field(default_factory=dict, init=False)
+    _slabs: OrderedDict[str, Slab] = field(default_factory=OrderedDict, init=False)
+    _locks: ExitStack = field(default_factory=ExitStack, init=False)
+    _busy: threading.RLock = field(default_factory=threading.RLock, init=False)
+    _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where states and marks are written."""
+        return self.destination / "derivatives" / "epvs-rate"
+
+    @property
+    def counts_path(self) -> Path:
+        """The table of counts."""
+        return self.destination / "phenotype" / "epvs.tsv"
+
+    def marks_path(self, scan: Scan) -> Path:
+        """Name the file of a scan's marks."""
+        folder = self.folder / scan.participant_id / scan.session_id / "anat"
+        return folder / f"{scan.name}_desc-epvs_markers.tsv"
+
+    def _state_path(self, rater: str) -> Path:
+        return self.folder / f"rater-{rater}_state.json"
+
+    def open(self, rater: str) -> Session:
+        """Start or resume the session of a rater.
+
+        Raises
+        ------
+        UsageError
+            When the name can't be used.
+        TryAgainError
+            When another process has the session open.
+        BadDataError
+            When its state or the table of counts can't be used, or the table has ratings of this name from
+            elsewhere.
+        """
+        with self._busy:
+            sessions.check_rater(rater)
+            if rater not in self._sessions:
+                with ExitStack() as locks:
+                    lock = tables.locked(self.folder / f".rater-{rater}.lock", wait=False)
+                    if not locks.enter_context(lock):
+                        raise TryAgainError(f"{rater} is rating with another epvs-rate. Stop that one first.")
+                    self._keep(sessions.extended(self._resumed(rater), sorted(self.scans)))
+                    self._locks.push(locks.pop_all())
+                self._describe()
+                self._complete(rater)
+            return self._sessions[rater]
+
+    def _resumed(self, rater: str) -> Session:
+        path = self._state_path(rater)
+        table = self._counts()
+        if path.exists():
+            try:
+                session = sessions.from_dict(read_json(path))
+            except BadDataError as error:
+                raise BadDataError(
+                    f"{path}: {error}. Restore it, or move it away and rate under another name."
+                ) from error
+            if session.rater == rater:
+                return session
+        mine = {sessions.column(rater, number) for number in (1, 2)}.intersection(table.columns)
+        if path.exists() or mine:
+            raise BadDataError(f"{self.counts_path} has ratings of {rater} from elsewhere. Use another name.")
+        return Session(rater, self.seed, self.repeats, ())
+
+    def _describe(self) -> None:
+        """Say what the folder of marks is, as BIDS asks of a derivative."""
+        path = self.folder / "dataset_description.json"
+        if not path.exists():
+            description = {
+                "Name": "Enlarged perivascular spaces marked by raters",
+                "BIDSVersion": "1.10.0",
+                "DatasetType": "derivative",
+                "GeneratedBy": [{"Name": "epvs-rate", "Version": __version__}],
+            }
+            write_json(path, description)
+
+    def _complete(self, rater: str) -> None:
+        """Write finished readings that did not reach the table, as when the disk was full."""
+        table = self._counts()
+        for index in self.visible(rater):
+            reading = self._sessions[rater].readings[index]
+            scan = self.scans[reading.scan]
+            row = tables.row_index(table, scan.participant_id, scan.session_id)
+            name = sessions.column(rater, reading.number)
+            cell = MISSING if row is None else table.rows[row].get(name, MISSING)
+            if reading.state == sessions.DONE and cell == MISSING:
+                self._export(rater, reading, scan)
+
+    def _counts(self) -> tables.Table:
+        return tables.read_table(self.counts_path, ["participant_id"])
+
+    def _keep(self, session: Session) -> None:
+        write_json(self._state_path(session.rater), sessions.to_dict(session))
+        self._sessions[session.rater] = session
+
+    def visible(self, rater: str) -> list[int]:
+        """List the indices of the readings whose scan is there."""
+        return [index for index, one in enumerate(self.open(rater).readings) if one.scan in self.scans]
+
+    def reading(self, rater: str, position: int) -> tuple[Reading, Scan]:
+        """Look up the reading and the scan at a position of the order.
+
+        Raises
+        ------
+        BadDataError
+            When there is no such position.
+        """
+        visible = self.visible(rater)
+        if not 0 <= position < len(visible):
+            raise BadDataError(f"There is no reading {position + 1}.")
+        reading = self.open(rater).readings[visible[position]]
+        return reading, self.scans[reading.scan]
+
+    def overview(self, rater: str) -> dict[str, Any]:
+        """Tell what the page may know of a session: no names of scans, nor which ones are repeats."""
+        readings = self.open(rater).readings
+        states = [readings[index].state for index in self.visible(rater)]
+        return {"rater": rater, "states": states, "table": str(self.counts_path), "marks": str(self.folder)}
+
+    def save(self, rater: str, position: int, content: object) -> Reading:
+        """Save what was clicked; a finished reading is also written to the table of counts and the marks.
+
+        Raises
+        ------
+        BadDataError
+            When `content` is not a reading, or a file in the way can't be merged.
+        CannotCreateError
+            When a file can't be written.
+        """
+        with self._busy:
+            old, scan = self.reading(rater, position)
+            new = sessions.parse_reading(old, content, self.slab(scan))
+            self._keep(sessions.with_reading(self.open(rater), self.visible(rater)[position], new))
+            if new.state != sessions.OPEN or old.state != sessions.OPEN:
+                self._export(rater, new, scan)
+            return new
+
+    def _export(self, rater: str, reading: Reading, scan: Scan) -> None:
+        name = sessions.column(rater, reading.number)
+        done = reading.state == sessions.DONE
+        points = tables.to_scanner(reading.marks if done else (), load_itk(scan.transform))
+        with tables.locked(self.folder / ".tables.lock"):
+            counts = tables.with_count(
+                self._counts(),
+                participant_id=scan.participant_id,
+                session_id=scan.session_id,
+                column=name,
+                value=str(len(reading.marks)) if done else MISSING,
+            )
+            path = self.marks_path(scan)
+            marks = tables.with_marks(
+                tables.read_table(path, tables.MARKER_COLUMNS), column=name, points=points
+            )
+            tables.write_marks(path, marks)
+            description = {name: tables.count_description(rater, reading.number)}
+            tables.write_counts(self.counts_path, counts, description)
+
+    def slab(self, scan: Scan) -> Slab:
+        """Slices of a scan; the last few stay in memory.
+
+        Raises
+        ------
+        BadDataError
+            When the image can't be read.
+        """
+        with self._loading:
+            if scan.name not in self._slabs:
+                self._slabs[scan.name] = load_slab(scan.image)
+            self._slabs.move_to_end(scan.name)
+            while len(self._slabs) > KEPT_SLABS:
+                self._slabs.popitem(last=False)
+            return self._slabs[scan.name]
+
+    def prefetch(self, rater: str, position: int) -> None:
+        """Read the scan at a position ahead, in the background, if there is one."""
+        if position < len(self.visible(rater)):
+            threading.Thread(
+                target=self._load_quietly, args=(self.reading(rater, position)[1],), daemon=True
+            ).start()
+
+    def _load_quietly(self, scan: Scan) -> None:
+        try:
+            self.slab(scan)
+        except EPVSError:
+            LOGGER.debug("%s will be reported when it is its turn", scan.name, exc_info=True)
+
+    def close(self) -> None:
+        """Let other processes open the sessions."""
+        self._locks.close()

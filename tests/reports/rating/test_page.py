@@ -1,0 +1,264 @@
+"""The page in a real browser: what a rater does, and what is then on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from epvs_bids.reports.rating.server import RatingServer
+
+from .phantom import SPOT, scanner_point
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="Chromium or its driver is missing",
+    ),
+]
+Serve = Callable[..., RatingServer]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1366,768",
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """What a rater sees and does."""
+
+    def __init__(self, driver: Chrome, server: RatingServer) -> None:
+        self.driver = driver
+        driver.get_log("browser")
+        driver.get_log("performance")
+        driver.get(server.url)
+
+    def element(self, name: str):  # noqa: ANN201 - selenium's WebElement
+        return self.driver.find_element("id", name)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 10, poll_frequency=0.05).until(lambda _: condition())
+
+    def start(self, rater: str) -> None:
+        self.element("rater").send_keys(rater, "\n")
+        self.loaded()
+
+    def loaded(self) -> None:
+        self.wait(lambda: not self.element("loading").is_displayed() and self.element("slice-text").text)
+
+    def saved(self) -> None:
+        self.wait(lambda: self.element("saved").text == "Saved.")
+
+    def keys(self, *keys: str) -> None:
+        self.element("view").send_keys(*keys)
+
+    def count(self) -> str:
+        return str(self.element("count").text)
+
+    def click(self, x: float, y: float) -> None:
+        """Click at CSS pixels of the canvas."""
+        from selenium.webdriver import ActionChains
+
+        view = self.element("view")
+        size = view.size
+        ActionChains(self.driver).move_to_element_with_offset(
+            view, round(x - size["width"] / 2), round(y - size["height"] / 2)
+        ).click().perform()
+
+    def pixels(self) -> np.ndarray:
+        """Grey levels of the canvas, (height, width)."""
+        script = """const c = document.getElementById("view");
+            const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+            let text = ""; for (let i = 1; i < d.length; i += 4) text += String.fromCharCode(d[i]);
+            return [c.width, c.height, btoa(text)];"""
+        import base64
+
+        width, height, text = self.driver.execute_script(script)
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width)
+
+    def spot(self) -> tuple[float, float]:
+        """Place (x, y) of the bright spot on the left of the screen, which is the right of the person."""
+        pixels = self.pixels()
+        bright = np.argwhere(pixels[:, : int(pixels.shape[1] * 0.45)] > 235)
+        return float(bright[:, 1].mean() + 0.5), float(bright[:, 0].mean() + 0.5)
+
+
+def marks_of(server: RatingServer, scan: str) -> pd.DataFrame:
+    return pd.read_csv(server.store.marks_path(server.store.scans[scan]), sep="\t")
+
+
+def test_a_rater_marks_removes_resumes_and_finishes(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    assert "at the commissure" in page.element("slice-text").text
+    first = server.store.reading("A", 0)[1]
+
+    page.click(*page.spot())
+    page.saved()
+    assert page.count() == "1"
+    page.click(500, 500)
+    page.wait(lambda: page.count() == "2")
+    page.click(502, 500)  # on the mark
+    page.wait(lambda: page.count() == "1")
+    page.keys("z")
+    page.wait(lambda: page.count() == "2")
+    page.keys("z", "z")
+    page.wait(lambda: page.count() == "1")
+    page.saved()
+    assert not server.store.counts_path.exists()
+
+    browser.refresh()  # as after a crash
+    page.start("A")
+    assert page.count() == "1"
+    page.keys("\n")
+    page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
+    page.loaded()
+
+    marks = marks_of(server, first.name)
+    expected = scanner_point(first.image, SPOT)
+    assert np.linalg.norm(marks[["x", "y", "z"]].to_numpy() - expected) < 0.35  # less than a voxel
+    for _ in range(2):
+        page.loaded()
+        page.keys("\n")
+        page.wait(
+            lambda: (
+                page.element("finish").is_displayed()
+                or page.element("loading").is_displayed()
+                or page.count() == "0"
+            )
+        )
+    page.wait(lambda: page.element("finish").is_displayed())
+    assert str(server.store.counts_path) in page.element("finish").text
+    table = pd.read_csv(server.store.counts_path, sep="\t", na_values="n/a")
+    assert sorted(table["A1"]) == [0, 0, 1]
+    dictionary = json.loads(server.store.counts_path.with_suffix(".json").read_text())
+    assert set(dictionary) == {"participant_id", "session_id", "A1"}
+
+
+def test_scrolling_zoom_and_the_counted_slice(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    here = page.pixels()
+    page.keys("w", "w", "w", "w")
+    assert "2.0 mm above" in page.element("slice-text").text
+    assert page.pixels().max() == 255
+    assert (page.pixels() != here).any()  # the spot is 1.5 mm high
+    page.click(500, 400)
+    assert page.count() == "0"
+    assert "Only looking" in page.element("banner").text
+
+    page.keys("r")  # count here instead
+    page.saved()
+    page.click(500, 400)
+    page.wait(lambda: page.count() == "1")
+    page.keys("+", "+")
+    page.click(300, 300)
+    page.wait(lambda: page.count() == "2")
+    page.saved()
+    (one, two), _ = (reading := server.store.reading("A", 0)[0]).marks, reading
+    assert one[2] == two[2] == -3.0
+    assert reading.level == -3.0
+    page.keys("c", "s")
+    assert page.element("view").get_attribute("class") == "elsewhere"
+
+
+def test_keyboard_alone(output: Path, serve: Serve, browser: Chrome) -> None:
+    from selenium.webdriver import Keys
+
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    page.keys(*[Keys.ARROW_LEFT] * 4, *[Keys.ARROW_UP] * 2, " ")
+    page.wait(lambda: page.count() == "1")
+    page.saved()
+    assert server.store.reading("A", 0)[0].marks == ((2.0, 1.0, -5.0),)
+    page.keys(" ")
+    page.wait(lambda: page.count() == "0")
+    page.keys("x")
+    page.wait(lambda: page.element("unratable").get_attribute("aria-pressed") == "true")
+    page.saved()
+    assert server.store.reading("A", 0)[0].state == "unratable"
+
+
+def test_window_changes_what_is_seen(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    before = page.pixels().mean()
+    browser.execute_script(
+        "const b = document.getElementById('brightness'); b.value = 90; b.dispatchEvent(new Event('input'));"
+    )
+    assert page.pixels().mean() > before + 20
+
+
+def test_what_could_not_be_saved_is_said(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    server.store.counts_path.mkdir(parents=True)  # a folder in the way of the table
+    page.keys("\n")
+    page.wait(lambda: "Not saved" in page.element("banner").text)
+    assert "scan 1 of 3" in page.element("progress").text
+    server.store.counts_path.rmdir()
+    page.keys("\n")
+    page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
+
+
+def test_nothing_leaves_this_computer_and_the_console_is_silent(
+    output: Path, serve: Serve, browser: Chrome
+) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.element("rater").send_keys("A")
+    page.start("")
+    assert browser.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [
+        one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"
+    ]
+    assert len(urls) >= 5
+    assert all(url.startswith((server.url, "data:")) for url in urls)
+
+
+def test_a_wrong_name_is_explained(output: Path, serve: Serve, browser: Chrome) -> None:
+    page = Page(browser, serve(output))
+    browser.execute_script("document.getElementById('rater').removeAttribute('pattern');")
+    page.element("rater").send_keys("<img src=x onerror=alert(1)>", "\n")
+    page.wait(lambda: "<img src=x" in page.element("start-error").text)
+    assert not browser.find_elements("tag name", "img")

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from epvs_bids.errors import BadDataError
+from epvs_bids.reports.rating.slab import load_slab, to_bytes
+
+from .phantom import ORIGIN, SHAPE, SPOT, phantom
+
+
+def save(tmp_path: Path, image: nib.Nifti1Image) -> Path:
+    path = tmp_path / "scan.nii.gz"
+    nib.save(image, path)
+    return path
+
+
+def test_slices_lie_where_the_affine_says(tmp_path: Path) -> None:
+    slab = load_slab(save(tmp_path, phantom()), half_height=4)
+    assert slab.level == -5.0  # the slice of a 0.5 mm grid nearest to -4.9
+    assert slab.origin == (ORIGIN[0], ORIGIN[1], -8.5)
+    assert slab.heights()[-1] == -1.0
+    assert slab.data.shape == (16, SHAPE[1], SHAPE[0])
+    voxels = np.argwhere(slab.data == 255)[:, ::-1] * slab.spacing + slab.origin
+    bright = voxels[voxels[:, 0] > 8].mean(axis=0)
+    np.testing.assert_allclose(bright, SPOT, atol=1e-9)
+
+
+def test_holds_is_the_voxels_extent(tmp_path: Path) -> None:
+    slab = load_slab(save(tmp_path, phantom()))
+    assert slab.holds((-30.25, 0, -5))
+    assert not slab.holds((-30.26, 0, -5))
+    assert not slab.holds((0, 0, 8))
+    assert not slab.holds((float("nan"), 0, -5))
+
+
+def test_scaling_keeps_zero_and_saturates_the_few_brightest() -> None:
+    data = np.concatenate([np.zeros(500), np.full(9990, 50.0), np.full(10, 100.0)])
+    grey = to_bytes(data)
+    assert grey[0] == 0
+    assert grey[-1] == 255
+    assert 120 <= grey[600] <= 255
+    assert to_bytes(np.array([np.nan, -3.0, np.inf, 4.0])).tolist() == [0, 0, 0, 255]
+
+
+def flipped() -> nib.Nifti1Image:
+    image = phantom()
+    affine = image.affine.copy()
+    affine[0, 0] = -0.5
+    return nib.Nifti1Image(image.get_fdata(dtype=np.float32), affine)
+
+
+def above() -> nib.Nifti1Image:
+    image = phantom()
+    affine = image.affine.copy()
+    affine[2, 3] = 30
+    return nib.Nifti1Image(image.get_fdata(dtype=np.float32), affine)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (flipped(), "axes"),
+        (above(), "commissure"),
+        (nib.Nifti1Image(np.zeros(SHAPE, np.float32), phantom().affine), "intensity"),
+        (nib.Nifti1Image(np.ones((5, 5, 5, 2), np.float32), phantom().affine), "axes"),
+    ],
+)
+def test_images_that_cannot_be_shown(tmp_path: Path, image: nib.Nifti1Image, reason: str) -> None:
+    with pytest.raises(BadDataError, match=reason):
+        load_slab(save(tmp_path, image))
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = save(tmp_path, phantom())
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(BadDataError, match=r"scan\.nii\.gz"):
+        load_slab(path)

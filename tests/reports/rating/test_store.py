@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from epvs_bids.errors import BadDataError, CannotCreateError, TryAgainError
+from epvs_bids.reports.rating.cli import build_store
+from epvs_bids.reports.rating.store import Store
+
+from .phantom import scanner_point, write_scan
+
+MARKS = [[12.5, 6.0, -5.0], [-9.25, 11.0, -5.0]]
+
+
+def store_of(output: Path, *, repeats: float = 0.0, bids_dir: Path | None = None) -> Store:
+    return build_store(output, bids_dir=bids_dir, seed=0, repeats=repeats)
+
+
+def position_of(store: Store, rater: str, scan: str, number: int = 1) -> int:
+    readings = [store.open(rater).readings[index] for index in store.visible(rater)]
+    return next(index for index, one in enumerate(readings) if (one.scan, one.number) == (scan, number))
+
+
+def rate(
+    store: Store, rater: str, scan: str, marks: list[list[float]], *, number: int = 1, state: str = "done"
+) -> None:
+    store.save(
+        rater, position_of(store, rater, scan, number), {"marks": marks, "level": -5.0, "state": state}
+    )
+
+
+def counts(store: Store) -> pd.DataFrame:
+    frame = pd.read_csv(store.counts_path, sep="\t", na_values="n/a")
+    if "session_id" not in frame:
+        frame["session_id"] = None
+    return frame.set_index(["participant_id", "session_id"]).sort_index()
+
+
+def test_counts_and_marks_in_scanner_millimetres(output: Path) -> None:
+    store = store_of(output)
+    rate(store, "A", "sub-02_ses-1", MARKS)
+    assert counts(store).loc[("sub-02", "ses-1"), "A1"] == 2
+    marks = pd.read_csv(store.folder / "sub-02/ses-1/anat/sub-02_ses-1_desc-epvs_markers.tsv", sep="\t")
+    image = store.scans["sub-02_ses-1"].image
+    np.testing.assert_allclose(
+        marks[["x", "y", "z"]], [scanner_point(image, tuple(mark)) for mark in MARKS], atol=6e-4
+    )
+    assert marks["rater"].tolist() == ["A1", "A1"]
+
+
+def test_open_readings_are_kept_but_not_counted(output: Path) -> None:
+    store = store_of(output)
+    rate(store, "A", "sub-01", MARKS, state="open")
+    assert not store.counts_path.exists()
+    store.close()
+    again = store_of(output)
+    reading, _ = again.reading("A", position_of(again, "A", "sub-01"))
+    assert [list(mark) for mark in reading.marks] == MARKS
+
+
+def test_raters_and_repeats_have_columns_of_their_own(output: Path) -> None:
+    store = store_of(output, repeats=1.0)
+    for rater, number, marks in (("A", 1, MARKS), ("A", 2, MARKS[:1]), ("B", 1, [])):
+        for scan in {one.scan for one in store.open(rater).readings if one.number == number}:
+            rate(store, rater, scan, marks, number=number)
+    table = counts(store)
+    assert table["A1"].tolist() == [2, 2, 2]
+    assert table["B1"].tolist() == [0, 0, 0]
+    assert set(table["A2"].dropna()) == {1}
+    assert 1 <= table["A2"].notna().sum() < 3
+    path = next(store.folder.glob("sub-*/**/*_markers.tsv"))
+    assert set(pd.read_csv(path, sep="\t")["rater"]) <= {"A1", "A2"}
+
+
+def test_changing_and_withdrawing_a_reading(output: Path) -> None:
+    store = store_of(output)
+    rate(store, "A", "sub-01", MARKS)
+    rate(store, "A", "sub-01", MARKS[1:])
+    assert counts(store)["A1"].tolist() == [1]
+    rate(store, "A", "sub-01", [], state="unratable")
+    assert counts(store)["A1"].isna().all()
+    assert store.marks_path(store.scans["sub-01"]).read_text().count("\n") == 1
+
+
+def test_the_bids_root_can_be_named(output: Path, tmp_path: Path) -> None:
+    bids = tmp_path / "bids"
+    (bids / "phenotype").mkdir(parents=True)
+    (bids / "phenotype/epvs.tsv").write_text("participant_id\tsession_id\tHA\nsub-01\tn/a\t7\n")
+    store = store_of(output, bids_dir=bids)
+    rate(store, "A", "sub-01", MARKS)
+    assert (
+        bids / "phenotype/epvs.tsv"
+    ).read_text() == "participant_id\tsession_id\tHA\tA1\nsub-01\tn/a\t7\t2\n"
+    assert (bids / "derivatives/epvs-rate/sub-01/anat/sub-01_desc-epvs_markers.tsv").exists()
+    assert (
+        json.loads((bids / "derivatives/epvs-rate/dataset_description.json").read_text())["DatasetType"]
+        == "derivative"
+    )
+    assert not (output / "phenotype").exists()
+
+
+def test_columns_from_elsewhere_are_not_overwritten(output: Path) -> None:
+    store = store_of(output)
+    store.counts_path.parent.mkdir()
+    store.counts_path.write_text("participant_id\tA1\nsub-01\t7\n")
+    with pytest.raises(BadDataError, match="from elsewhere"):
+        store.open("A")
+    store.counts_path.unlink()
+    assert store.open("A").rater == "A"
+
+
+def test_a_session_is_open_in_one_process(output: Path) -> None:
+    first, second = store_of(output), store_of(output)
+    first.open("A")
+    with pytest.raises(TryAgainError, match="another"):
+        second.open("A")
+    second.open("B")
+    first.close()
+    second.open("A")
+
+
+def test_damaged_state_is_named_and_kept(output: Path) -> None:
+    store = store_of(output)
+    path = store.folder / "rater-A_state.json"
+    path.write_text('{"format": 1')
+    with pytest.raises(BadDataError, match="rater-A_state"):
+        store.open("A")
+    assert path.read_text() == '{"format": 1'
+
+
+def test_scans_may_come_and_go(output: Path) -> None:
+    store = store_of(output)
+    rate(store, "A", "sub-01", MARKS)
+    store.close()
+    for path in (output / "sub-01/anat").iterdir():
+        path.unlink()
+    write_scan(output, "04")
+    again = store_of(output)
+    overview = again.overview("A")
+    assert overview["states"] == ["open"] * 3
+    assert "sub-" not in json.dumps({**overview, "table": "", "marks": ""})
+    assert {one.scan for one in again.open("A").readings} == {
+        "sub-01",
+        "sub-02_ses-1",
+        "sub-02_ses-2",
+        "sub-04",
+    }
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission(output: Path) -> None:
+    output.chmod(0o500)
+    with pytest.raises(CannotCreateError, match="permission"):
+        store_of(output)
+
+
+def test_failed_writing_is_made_up_for(output: Path) -> None:
+    store = store_of(output)
+    store.counts_path.parent.mkdir()
+    store.open("A")
+    store.counts_path.mkdir()  # a folder in the way
+    with pytest.raises(Exception, match=r"epvs\.tsv"):
+        rate(store, "A", "sub-01", MARKS)
+    store.close()
+    store.counts_path.rmdir()
+    again = store_of(output)
+    again.open("A")
+    assert counts(again)["A1"].tolist() == [2]
