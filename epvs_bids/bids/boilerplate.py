@@ -9,36 +9,42 @@ from epvs_bids import __version__
 from epvs_bids.files import write_text
 
 REFERENCES = {
-    "dubost": "Dubost F, Yilmaz P, Adams H, et al. Enlarged perivascular spaces in brain MRI: automated "
-    "quantification in four regions. NeuroImage 2019;185:534-544. doi:10.1016/j.neuroimage.2018.10.026",
-    "regression": "Dubost F, Adams H, Bortsova G, et al. 3D regression neural network for the quantification of "
-    "enlarged perivascular spaces in brain MRI. Medical Image Analysis 2019;51:89-100. "
-    "doi:10.1016/j.media.2018.10.008",
-    "elastix": "Klein S, Staring M, Murphy K, Viergever MA, Pluim JPW. elastix: a toolbox for intensity-based "
-    "medical image registration. IEEE Trans Med Imaging 2010;29:196-205. doi:10.1109/TMI.2009.2035616",
-    "template": "Fonov V, Evans AC, Botteron K, et al. Unbiased average age-appropriate atlases for pediatric "
-    "studies. NeuroImage 2011;54:313-327. doi:10.1016/j.neuroimage.2010.07.033",
+    "dubost": "Dubost F, Yilmaz P, Adams H, et al. Enlarged perivascular spaces in brain MRI: "
+    "automated quantification in four regions. NeuroImage 2019;185:534-544. "
+    "doi:10.1016/j.neuroimage.2018.10.026",
+    "regression": "Dubost F, Adams H, Bortsova G, et al. 3D regression neural network for the "
+    "quantification of enlarged perivascular spaces in brain MRI. Medical Image Analysis "
+    "2019;51:89-100. doi:10.1016/j.media.2018.10.008",
+    "elastix": "Klein S, Staring M, Murphy K, Viergever MA, Pluim JPW. elastix: a toolbox for "
+    "intensity-based medical image registration. IEEE Trans Med Imaging 2010;29:196-205. "
+    "doi:10.1109/TMI.2009.2035616",
+    "template": "Fonov V, Evans AC, Botteron K, et al. Unbiased average age-appropriate atlases for "
+    "pediatric studies. NeuroImage 2011;54:313-327. doi:10.1016/j.neuroimage.2010.07.033",
     "templateflow": "Ciric R, Thompson WH, Lorenz R, et al. TemplateFlow: FAIR-sharing of multi-scale, "
-    "multi-species brain models. Nature Methods 2022;19:1568-1571. doi:10.1038/s41592-022-01681-2",
-    "nipype": "Gorgolewski K, Burns CD, Madison C, et al. Nipype: a flexible, lightweight and extensible "
-    "neuroimaging data processing framework in Python. Front Neuroinform 2011;5:13. "
-    "doi:10.3389/fninf.2011.00013",
-    "bids": "Gorgolewski KJ, Auer T, Calhoun VD, et al. The brain imaging data structure. Scientific Data "
-    "2016;3:160044. doi:10.1038/sdata.2016.44",
-    "pybids": "Yarkoni T, Markiewicz CJ, de la Vega A, et al. PyBIDS: Python tools for BIDS datasets. Journal of "
-    "Open Source Software 2019;4:1294. doi:10.21105/joss.01294",
-    "samseg": "Puonti O, Iglesias JE, Van Leemput K. Fast and sequence-adaptive whole-brain segmentation using "
-    "parametric Bayesian modeling. NeuroImage 2016;143:235-249. doi:10.1016/j.neuroimage.2016.09.011",
+    "multi-species brain models. Nature Methods 2022;19:1568-1571. "
+    "doi:10.1038/s41592-022-01681-2",
+    "nipype": "Gorgolewski K, Burns CD, Madison C, et al. Nipype: a flexible, lightweight and "
+    "extensible neuroimaging data processing framework in Python. Front Neuroinform "
+    "2011;5:13. doi:10.3389/fninf.2011.00013",
+    "bids": "Gorgolewski KJ, Auer T, Calhoun VD, et al. The brain imaging data structure. "
+    "Scientific Data 2016;3:160044. doi:10.1038/sdata.2016.44",
+    "pybids": "Yarkoni T, Markiewicz CJ, de la Vega A, et al. PyBIDS: Python tools for BIDS datasets."
+    " Journal of Open Source Software 2019;4:1294. doi:10.21105/joss.01294",
+    "samseg": "Puonti O, Iglesias JE, Van Leemput K. Fast and sequence-adaptive whole-brain "
+    "segmentation using parametric Bayesian modeling. NeuroImage 2016;143:235-249. "
+    "doi:10.1016/j.neuroimage.2016.09.011",
     "freesurfer": "Fischl B. FreeSurfer. NeuroImage 2012;62:774-781. doi:10.1016/j.neuroimage.2012.01.021",
-    "fastsurfer": "Henschel L, Conjeti S, Estrada S, et al. FastSurfer: a fast and accurate deep learning based "
-    "neuroimaging pipeline. NeuroImage 2020;219:117012. doi:10.1016/j.neuroimage.2020.117012",
-    "synthseg": "Billot B, Greve DN, Puonti O, et al. SynthSeg: segmentation of brain MRI scans of any contrast "
-    "and resolution without retraining. Medical Image Analysis 2023;86:102789. "
+    "fastsurfer": "Henschel L, Conjeti S, Estrada S, et al. FastSurfer: a fast and accurate deep learning"
+    " based neuroimaging pipeline. NeuroImage 2020;219:117012. "
+    "doi:10.1016/j.neuroimage.2020.117012",
+    "synthseg": "Billot B, Greve DN, Puonti O, et al. SynthSeg: segmentation of brain MRI scans of any "
+    "contrast and resolution without retraining. Medical Image Analysis 2023;86:102789. "
     "doi:10.1016/j.media.2023.102789",
-    "saliency": "Simonyan K, Vedaldi A, Zisserman A. Deep inside convolutional networks: visualising image "
-    "classification models and saliency maps. arXiv:1312.6034, 2013",
-    "potter": "Potter GM, Chappell FM, Morris Z, Wardlaw JM. Cerebral perivascular spaces visible on magnetic "
-    "resonance imaging. Cerebrovascular Diseases 2015;39:224-231. doi:10.1159/000375153",
+    "saliency": "Simonyan K, Vedaldi A, Zisserman A. Deep inside convolutional networks: visualising "
+    "image classification models and saliency maps. arXiv:1312.6034, 2013",
+    "potter": "Potter GM, Chappell FM, Morris Z, Wardlaw JM. Cerebral perivascular spaces visible on "
+    "magnetic resonance imaging. Cerebrovascular Diseases 2015;39:224-231. "
+    "doi:10.1159/000375153",
 }
 """References by key, in the form of a reference list."""
 
@@ -83,14 +89,14 @@ def methods_text(
         return ", ".join(f"[{used.index(key) + 1}]" for key in keys)
 
     sentences = [
-        f"Enlarged perivascular spaces (EPVS) were quantified with EPVS BIDS App {__version__}, which implements "
-        f"the regression network of Dubost et al. {cite('regression', 'dubost')} as a Nipype {cite('nipype')} "
-        f"workflow on data organised as BIDS {cite('bids', 'pybids')}.",
+        f"Enlarged perivascular spaces (EPVS) were quantified with EPVS BIDS App {__version__}, which "
+        f"implements the regression network of Dubost et al. {cite('regression', 'dubost')} as a Nipype "
+        f"{cite('nipype')} workflow on data organised as BIDS {cite('bids', 'pybids')}.",
         _segmentation_sentence(segmentations, cite),
         _registration_sentence(template, cite),
-        "The mask of the basal ganglia (caudate, putamen, pallidum and accumbens) was dilated four times, smoothed "
-        "with a Gaussian of 2 voxels (1 mm) and multiplied with the scan; the product was cropped to 168 × 128 × "
-        "84 voxels about the mask's centre of mass and divided by "
+        "The mask of the basal ganglia (caudate, putamen, pallidum and accumbens) was dilated four times, "
+        "smoothed with a Gaussian of 2 voxels (1 mm) and multiplied with the scan; the product was cropped "
+        "to 168 × 128 × 84 voxels about the mask's centre of mass and divided by "
         + ("its maximum." if intensity == "maximum" else "the 99.5th percentile of the scan in the mask."),
     ]
     if model != "none":
@@ -116,8 +122,8 @@ def _registration_sentence(template: str | None, cite: Callable[..., str]) -> st
     keys = ("template", "templateflow")
     return (
         f"Scans were registered rigidly to the template {template} {cite(*keys)} by maximising mutual "
-        f"information with elastix {cite('elastix')} and resampled once, to 0.5 mm isotropic voxels, by cubic "
-        "B-splines."
+        f"information with elastix {cite('elastix')} and resampled once, to 0.5 mm isotropic voxels, by "
+        "cubic B-splines."
     )
 
 
