@@ -64,7 +64,7 @@ run() {
     app_in_image /bids /out $level "${options[@]}" --work-dir /tmp/work
     $python run.py "$storage/bids" "$storage/host-out" $level "${options[@]}" --work-dir "$storage/host-work"
   done
-  $python container/compare_outputs.py "$storage/host-out" "$storage/image-out"
+  $python tools/compare_outputs.py "$storage/host-out" "$storage/image-out"
 }
 
 import_debian

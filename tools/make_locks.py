@@ -5,9 +5,9 @@ Needs `uv` on the PATH. Versions come from `constraints.txt`, so that the image 
 
     tools/make_locks.py [--cpu-wheel torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl]
 
-Writes `requirements.lock` (everything but PyTorch), `container/torch-cuda.lock` (PyTorch as the package index has
-it, with NVIDIA's libraries), `container/torch-cpu.lock` (PyTorch's CPU build, whose file the builder supplies),
-`container/samseg.lock` (the embedded segmenter's own environment) and `container/build.lock` (what builds them).
+Writes `requirements.lock` (everything but PyTorch) and, in `container/`, `torch-cuda.lock` (PyTorch as the
+package index has it, with NVIDIA's libraries), `torch-cpu.lock` (PyTorch's CPU build, whose file the builder
+supplies), `samseg.lock` (the embedded segmenter), `build.lock` (what builds from source) and `sbom.lock`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLATFORM = ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2
 ACCELERATOR = re.compile(r"^(torch|triton|nvidia-|cuda-)")
 BUILD_TOOLS = ("setuptools", "wheel", "Cython>=3,<4", "numpy<2")
 SBOM_TOOLS = ("cyclonedx-bom",)
-SAMSEG = "samseg==0.4a0"
+SAMSEG = ("samseg==0.4a0", "numpy==1.26.4", "nibabel==5.4.2")
 
 
 def resolve(requirements: Sequence[str], *, constraints: Path | None = None) -> dict[str, str]:
@@ -62,21 +62,23 @@ def lock_cpu_wheel(wheel: Path) -> dict[str, str]:
 
 def main() -> None:
     """Write all locks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--cpu-wheel", type=Path, help="PyTorch's CPU build for Python 3.11 on Linux x86-64")
-    arguments = parser.parse_args()
+    wheel = parser.parse_args().cpu_wheel
     everything = resolve([str(ROOT / "pyproject.toml")], constraints=ROOT / "constraints.txt")
     accelerator = {name: block for name, block in everything.items() if ACCELERATOR.match(name)}
     rest = {name: block for name, block in everything.items() if name not in accelerator}
-    container = ROOT / "container"
-    write_lock(ROOT / "requirements.lock", rest, "Everything that the app needs but PyTorch (container/torch-*.lock).")
-    write_lock(container / "torch-cuda.lock", accelerator, "PyTorch with CUDA, as the package index has it.")
-    if arguments.cpu_wheel:
-        blocks = lock_cpu_wheel(arguments.cpu_wheel)
-        write_lock(container / "torch-cpu.lock", blocks, "PyTorch's CPU build: put its wheel into container/wheels/.")
-    write_lock(container / "build.lock", resolve(BUILD_TOOLS), "What builds SAMSEG's dependencies and the app.")
-    write_lock(container / "samseg.lock", resolve([SAMSEG, "numpy==1.26.4", "nibabel==5.4.2"]), "The embedded segmenter.")
-    write_lock(container / "sbom.lock", resolve(SBOM_TOOLS), "What writes the software bills of materials.")
+    folder = ROOT / "container"
+    write_lock(
+        ROOT / "requirements.lock", rest, "What the app needs, but for PyTorch (container/torch-*.lock)."
+    )
+    write_lock(folder / "torch-cuda.lock", accelerator, "PyTorch with CUDA, as the package index has it.")
+    if wheel:
+        write_lock(folder / "torch-cpu.lock", lock_cpu_wheel(wheel), "The wheel goes into container/wheels/.")
+    write_lock(folder / "build.lock", resolve(BUILD_TOOLS), "What builds packages that come as source.")
+    write_lock(folder / "samseg.lock", resolve(SAMSEG), "The embedded segmenter.")
+    write_lock(folder / "sbom.lock", resolve(SBOM_TOOLS), "What writes the software bills of materials.")
 
 
 if __name__ == "__main__":
