@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epvs_bids.errors import MissingInputError
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from epvs_bids.analyses.outputs import Region
 
-Description = dict[str, str]
+Description = Mapping[str, object]
 """What one column of a table means, as a BIDS data dictionary says it: `Description`, `Units`, `Levels` …"""
 
 
@@ -30,6 +32,8 @@ class GroupOptions:
     ----------
     analyses
         Analyses asked for; empty: all that the data allow.
+    participants
+        Only these (`sub-…`); empty: all.
     ratings
         Table of visual ratings; None: `bids_dir/phenotype/epvs.tsv`.
     rater
@@ -54,6 +58,7 @@ class GroupOptions:
     """
 
     analyses: tuple[str, ...] = ()
+    participants: tuple[str, ...] = ()
     ratings: Path | None = None
     rater: str | None = None
     covariates: tuple[str, ...] = ()
@@ -99,41 +104,45 @@ class Study:
         `qc_reason`, and `model-1` … `model-N` where an ensemble scored. Scans that fail quality control are
         in it. Raises `CannotRun` where nothing was scored.
         """
-        from epvs_bids.analyses.outputs import read_scores  # noqa: PLC0415
+        from epvs_bids.analyses.outputs import read_scores
+        from epvs_bids.analyses.tables import only
 
-        return read_scores(self.output_dir)
+        return only(read_scores(self.output_dir), self.options.participants)
 
     @cached_property
     def ratings(self) -> pd.DataFrame:
-        """All ratings: `participant_id`, `session_id` (may be empty), a float column a rater, NaN for missing.
+        """Ratings: `participant_id`, `session_id` (may be empty), a float column a rater (NaN: missing).
 
         Raises `CannotRun` where there is no table, and `BadDataError` naming file, row and column where it
         can't be used.
         """
-        from epvs_bids.analyses.tables import read_ratings  # noqa: PLC0415
+        from epvs_bids.analyses.tables import only, read_ratings
 
-        return read_ratings(self.ratings_path, known=self.known_participants)
+        return only(read_ratings(self.ratings_path, known=self.known_participants), self.options.participants)
 
     @cached_property
     def usable_ratings(self) -> pd.DataFrame:
         """Like `ratings`, but unusable cells are left out with a warning, unless `options.strict`."""
-        from epvs_bids.analyses.tables import read_ratings  # noqa: PLC0415
+        from epvs_bids.analyses.tables import only, read_ratings
 
-        return read_ratings(
+        ratings = read_ratings(
             self.ratings_path, known=self.known_participants, drop_unusable=not self.options.strict
         )
+        return only(ratings, self.options.participants)
 
     @cached_property
     def raters(self) -> tuple[str, ...]:
         """Rater columns of `ratings`, the reference rater (`options.rater`, else the first) first."""
-        from epvs_bids.analyses.tables import rater_columns  # noqa: PLC0415
+        from epvs_bids.analyses.tables import rater_columns
 
-        return rater_columns(self.ratings, self.ratings_path, self.options.rater)
+        return rater_columns(
+            self.ratings, self.ratings_path, rater=self.options.rater, site=self.options.site
+        )
 
     @cached_property
     def participants(self) -> pd.DataFrame:
         """`participants.tsv` as text, `participant_id` first. Raises `CannotRun` where there is none."""
-        from epvs_bids.analyses.tables import read_participants  # noqa: PLC0415
+        from epvs_bids.analyses.tables import read_participants
 
         return read_participants(self.participants_path)
 
@@ -141,6 +150,8 @@ class Study:
     def ratings_path(self) -> Path:
         """Where the ratings are read from. Raises `CannotRun` where none can be."""
         if self.options.ratings is not None:
+            if not self.options.ratings.is_file():
+                raise MissingInputError(f"{self.options.ratings}: there is no such table (--ratings)")
             return self.options.ratings
         if self.bids_dir is None:
             raise CannotRun("there are no visual ratings: give --ratings FILE")
@@ -156,16 +167,18 @@ class Study:
     @cached_property
     def known_participants(self) -> frozenset[str]:
         """Labels (`sub-…`) in `participants.tsv` and the folders of `bids_dir`; empty without either."""
-        from epvs_bids.analyses.tables import known_participants  # noqa: PLC0415
+        from epvs_bids.analyses.tables import known_participants
 
         return known_participants(self.bids_dir)
 
     @cached_property
     def regions(self) -> Sequence[Region]:
         """Regions of interest that the participant level wrote, one a scan, by participant and session."""
-        from epvs_bids.analyses.outputs import find_regions  # noqa: PLC0415
+        from epvs_bids.analyses.outputs import find_regions
 
-        return find_regions(self.output_dir)
+        found = find_regions(self.output_dir)
+        wanted = self.options.participants
+        return tuple(region for region in found if not wanted or region.participant_id in wanted)
 
 
 @dataclass(frozen=True)

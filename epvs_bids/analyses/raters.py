@@ -1,0 +1,120 @@
+"""`raters`: agreement between raters, their repeat ratings, and the method (Table 2 of the paper)."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+
+import pandas as pd
+
+from epvs_bids.analyses.agreement import MEASURES
+from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.matching import rated_scans
+from epvs_bids.statistics.agreement import agreement
+
+NAME = "raters"
+METHOD = "method"
+
+DESCRIPTIONS: dict[str, Description] = {
+    "first": {"Description": "Column of the ratings"},
+    "second": {"Description": "Column of the ratings, or `method` for the score"},
+    "kind": {
+        "Description": "What the pair tells",
+        "Levels": {
+            "intra-rater": "two ratings by one rater",
+            "inter-rater": "two raters",
+            "method": "a rater and the score",
+        },
+    },
+}
+
+
+def person(column: str) -> str:
+    """Whose ratings a column holds: its name without the number of the reading (`B1` and `B2` are of `B`)."""
+    return re.sub(r"[_-]?(?:rating|reading|repeat|retest)?[_-]?\d*$", "", column) or column
+
+
+def kind_of_pair(first: str, second: str) -> str:
+    """Say whether a pair of columns is of one rater, of two, or of a rater and the method."""
+    if METHOD in (first, second):
+        return "method"
+    return "intra-rater" if person(first) == person(second) else "inter-rater"
+
+
+def _pair_rows(table: pd.DataFrame, columns: list[str], seed: int) -> pd.DataFrame:
+    """One row a pair with at least 3 scans in common, all measures with their intervals."""
+    rows = []
+    for first, second in combinations(columns, 2):
+        both = table[table[first].notna() & table[second].notna()]
+        if len(both) < 3 or (both[first].nunique() == 1 and both[second].nunique() == 1):
+            continue
+        result = agreement(both[first], both[second], participants=both["participant_id"], seed=seed)
+        row: dict[str, object] = {
+            "first": first,
+            "second": second,
+            "kind": kind_of_pair(first, second),
+            "n": result.n,
+        }
+        for name in MEASURES:
+            estimate = getattr(result, name)
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def icc_matrix(pairs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Lower triangle of ICC(1,1), laid out as Table 2 of the paper: one row and one column a series."""
+    values = {(row.first, row.second): row.icc11 for row in pairs.itertuples()}
+    rows = [
+        {"series": second, **{first: values.get((first, second)) for first in columns[:index]}}
+        for index, second in enumerate(columns)
+        if index
+    ]
+    return pd.DataFrame(rows, columns=["series", *columns[:-1]])
+
+
+def run(study: Study) -> AnalysisResult:
+    """Compare every pair of raters, repeat ratings and the method; see the module."""
+    ratings, raters = study.ratings, list(study.raters)
+    notes: list[str] = []
+    try:
+        matched = rated_scans(study)
+        table = ratings.merge(
+            matched.table[["participant_id", "session_id", "score"]],
+            on=["participant_id", "session_id"],
+            how="left",
+        ).rename(columns={"score": METHOD})
+        columns = [*raters, METHOD]
+        notes += matched.notes
+    except CannotRun as reason:
+        table, columns = ratings, raters
+        notes.append(f"the method is not compared: {reason}")
+    if len(raters) < 2:
+        raise CannotRun(
+            f"{study.ratings_path} holds one rater only, column {raters[0]}; a second column is needed"
+        )
+    pairs = _pair_rows(table, columns, study.options.seed)
+    if pairs.empty:
+        raise CannotRun(f"{study.ratings_path}: no two raters rated 3 scans in common")
+    matrix = icc_matrix(pairs, columns)
+    return AnalysisResult(
+        NAME,
+        tables={"": pairs.round(5), "icc11": matrix.round(3)},
+        descriptions=DESCRIPTIONS | {"series": {"Description": "Row of the matrix of ICC(1,1)"}},
+        summary=_summary(pairs),
+        numbers={
+            f"{row.first}–{row.second}": [row.icc11, row.icc11_low, row.icc11_high]
+            for row in pairs.itertuples()
+        },
+        notes=notes,
+    )
+
+
+def _summary(pairs: pd.DataFrame) -> str:
+    """ICC(1,1) of every pair, by kind."""
+    parts = [
+        f"{row.first} with {row.second}: {row.icc11:.2f} "
+        f"({row.icc11_low:.2f} to {row.icc11_high:.2f}, n = {row.n})"
+        for row in pairs.itertuples()
+    ]
+    return f"ICC(1,1) of {'; '.join(parts)}."

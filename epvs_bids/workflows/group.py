@@ -1,0 +1,203 @@
+"""The group level: runs the analyses asked for, or all that the data allow, and writes what they found.
+
+`group_results.json` says of each analysis what became of it::
+
+    {"version": …, "options": {…},
+     "analyses": [{"name": "agreement", "status": "done" | "skipped" | "failed", "reason": "", "summary": "…",
+                   "numbers": {…}, "notes": […], "tables": ["group_agreement.tsv"],
+                   "figures": ["figures/group_agreement_scatter.svg"], "seconds": 1.2}, …]}
+
+`group_analyses.tsv` is the same as a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epvs_bids import __version__
+from epvs_bids.analyses import ANALYSES, ON_REQUEST, load_analysis
+from epvs_bids.analyses.base import AnalysisResult, CannotRun, GroupOptions, Study
+from epvs_bids.analyses.descriptions import describe
+from epvs_bids.errors import EPVSError, MissingInputError, UsageError
+from epvs_bids.files import write_json, write_tsv
+from epvs_bids.settings import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+RESULTS = "group_results.json"
+
+
+def make_study(settings: Settings) -> Study:
+    """Translate the settings of a run into what analyses are given."""
+    options = GroupOptions(
+        **dataclasses.asdict(settings.group),
+        participants=tuple(f"sub-{label}" for label in settings.participant_labels),
+        model=None if settings.model in ("default", "none") else Path(settings.model),
+        model_name=settings.training.model_name,
+        seed=settings.random_seed,
+        threads=settings.nprocs,
+        device=settings.device,
+    )
+    bids_dir = settings.bids_dir if settings.bids_dir.is_dir() else None
+    return Study(settings.output_dir, bids_dir, options, dataclasses.asdict(settings.training))
+
+
+def run_group(settings: Settings) -> int:
+    """Run the group level.
+
+    Every analysis has its chance: one that fails does not stop the others. Analyses that the data do not
+    allow are skipped with the reason in the log, in `group_analyses.tsv` and in `group_results.json`.
+
+    Returns
+    -------
+    Exit code: 0; that of the first error of an analysis; 66 where an analysis that `--analysis` named was
+    skipped.
+
+    Raises
+    ------
+    UsageError
+        For an analysis of another name.
+    MissingInputError
+        Where nothing was scored.
+    """
+    from epvs_bids.reports.pages import write_group_page
+
+    if settings.reports_only:
+        write_group_page(settings.output_dir)
+        return 0
+    study = make_study(settings)
+    names = _chosen(study.options.analyses)
+    if not study.options.analyses:
+        _require_scores(study)
+    records = [_run_one(name, study) for name in names]
+    _write_scores(study)
+    _write_records(records, study)
+    write_group_page(study.output_dir)
+    return _exit_code(records, requested=bool(study.options.analyses))
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    """Names of the analyses to run, in the order of `ANALYSES`."""
+    unknown = [name for name in names if name not in ANALYSES]
+    if unknown:
+        raise UsageError(
+            f"--analysis {unknown[0]}: there is no such analysis; there are {', '.join(ANALYSES)}"
+        )
+    if names:
+        return [name for name in ANALYSES if name in names]
+    return [name for name in ANALYSES if name not in ON_REQUEST]
+
+
+def _require_scores(study: Study) -> None:
+    """Turn the absence of any score into an error of the run."""
+    try:
+        _ = study.scores
+    except CannotRun as reason:
+        raise MissingInputError(str(reason)) from reason
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """What became of one analysis, as `group_results.json` has it, and the exit code it asks for."""
+
+    entry: dict[str, Any]
+    exit_code: int = 0
+
+
+def _run_one(name: str, study: Study) -> _Record:
+    """Run one analysis and write what it found."""
+    LOGGER.info("%s: started", name)
+    start = time.perf_counter()
+    entry: dict[str, Any] = {"name": name, "status": "done", "reason": "", "summary": "", "numbers": {}}
+    entry |= {"notes": [], "tables": [], "figures": []}
+    exit_code = 0
+    try:
+        result = load_analysis(name).run(study)
+        if result.skipped is not None:
+            raise CannotRun(result.skipped)
+        entry |= _write_result(result, study.output_dir)
+        LOGGER.info("%s: %s", name, result.summary)
+    except CannotRun as reason:
+        entry |= {"status": "skipped", "reason": str(reason)}
+        LOGGER.warning("%s: skipped, %s", name, reason)
+    except EPVSError as error:
+        entry |= {"status": "failed", "reason": str(error)}
+        exit_code = error.exit_code
+        LOGGER.error("%s: failed, %s", name, error)
+    except Exception as error:
+        entry |= {"status": "failed", "reason": f"unexpected {type(error).__name__}: {error}"}
+        exit_code = 1
+        LOGGER.exception("%s: failed unexpectedly; please report this", name)
+    return _Record(entry | {"seconds": round(time.perf_counter() - start, 2)}, exit_code)
+
+
+def _write_result(result: AnalysisResult, output_dir: Path) -> dict[str, Any]:
+    """Write tables and figures; return the part of the entry that speaks of them."""
+    from epvs_bids.reports.style import save_svg
+
+    tables, figures = [], []
+    for key, table in result.tables.items():
+        path = output_dir / f"group_{'_'.join(filter(None, [result.name, key]))}.tsv"
+        write_tsv(path, table, describe(table, result.descriptions))
+        tables.append(path.name)
+    for key, draw in result.figures.items():
+        path = output_dir / "figures" / f"group_{result.name}_{key}.svg"
+        save_svg(draw(), path)
+        figures.append(f"figures/{path.name}")
+    return {
+        "summary": result.summary,
+        "numbers": _plain(result.numbers),
+        "notes": list(result.notes),
+        "tables": tables,
+        "figures": figures,
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - anything that becomes JSON
+    """Numbers of numpy as Python's own; NaN and infinity, which JSON lacks, as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_scores(study: Study) -> None:
+    """Write `group_scores.tsv`, where anything was scored."""
+    try:
+        scores = study.scores
+    except (CannotRun, EPVSError) as error:
+        LOGGER.warning("no group_scores.tsv: %s", error)
+        return
+    write_tsv(study.output_dir / "group_scores.tsv", scores, describe(scores, {}))
+
+
+def _write_records(records: Sequence[_Record], study: Study) -> None:
+    """Write `group_results.json` and `group_analyses.tsv`."""
+    entries = [record.entry for record in records]
+    columns = ["name", "status", "reason", "summary", "seconds"]
+    table = pd.DataFrame(entries, columns=columns).rename(columns={"name": "analysis"}).replace("", None)
+    write_tsv(study.output_dir / "group_analyses.tsv", table, describe(table, {}))
+    options = {key: _plain(value) for key, value in dataclasses.asdict(study.options).items()}
+    write_json(study.output_dir / RESULTS, {"version": __version__, "options": options, "analyses": entries})
+
+
+def _exit_code(records: Sequence[_Record], *, requested: bool) -> int:
+    """First error's code; that of a missing input where a requested analysis was skipped; else 0."""
+    failed = [record.exit_code for record in records if record.exit_code]
+    if failed:
+        return failed[0]
+    if requested and any(record.entry["status"] == "skipped" for record in records):
+        return MissingInputError.exit_code
+    return 0
