@@ -10,10 +10,12 @@ RUN /src/container/install.sh runtime && rm -rf /src
 FROM python AS builder
 # cuda: PyTorch from the package index, with NVIDIA's libraries; cpu: the wheel in container/wheels/.
 ARG ACCELERATOR=cuda
-COPY container /src/container
-COPY requirements.lock /src/
+COPY container/install.sh /src/container/
 RUN /src/container/install.sh compilers
+COPY container/*.lock /src/container/
 RUN /src/container/install.sh samseg
+COPY container/wheels /src/container/wheels
+COPY requirements.lock /src/
 RUN /src/container/install.sh dependencies "${ACCELERATOR}"
 RUN /src/container/install.sh bill
 COPY pyproject.toml README.md LICENSE version run.py /src/
@@ -24,6 +26,8 @@ FROM builder AS templates
 # download: from TemplateFlow; copy: from container/templateflow/; none: the template that nilearn ships.
 ARG TEMPLATEFLOW=download
 ENV TEMPLATEFLOW_HOME=/opt/templateflow
+COPY container/bake_templates.py /src/container/
+COPY container/templateflow /src/container/templateflow
 RUN /src/container/install.sh templates "${TEMPLATEFLOW}"
 
 FROM ${FREESURFER_IMAGE} AS freesurfer

@@ -1,0 +1,75 @@
+"""Dockerfile, Singularity definition and their common steps agree with each other and with the repository."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SINGULARITY = (ROOT / "Singularity").read_text()
+SCRIPTS = ["container/install.sh", "container/test_image.sh", "tools/slurm/one_node.sh"]
+
+
+def docker_steps() -> list[str]:
+    return re.findall(r"^RUN /src/container/install\.sh ([a-z-]+)", DOCKERFILE, flags=re.MULTILINE)
+
+
+def test_singularity_takes_the_steps_of_base() -> None:
+    loop = re.search(r"for step in (.*?); do", SINGULARITY)
+    assert loop is not None
+    steps = [step.split()[0].strip('"') for step in re.findall(r'"[^"]*"|\S+', loop[1])]
+    assert steps == [step for step in docker_steps() if not step.startswith("freesurfer")]
+
+
+def test_every_step_exists() -> None:
+    known = re.findall(r"^  ([a-z-]+)\)", (ROOT / "container/install.sh").read_text(), flags=re.MULTILINE)
+    assert set(docker_steps()) <= set(known)
+
+
+def test_singularity_sets_the_environment_of_base() -> None:
+    base = DOCKERFILE.split("AS base", 1)[1].split("AS full", 1)[0]
+    docker = dict(re.findall(r"^(?:ENV)?\s+([A-Z_]+)=(\S+?)(?: \\)?$", base, flags=re.MULTILINE))
+    singularity = dict(
+        re.findall(r"([A-Z_]+)=(\S+)", SINGULARITY.split("%environment", 1)[1].split("%run", 1)[0])
+    )
+    # Singularity has a home folder and passes the GPU by --nv.
+    own = {
+        "HOME",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NVIDIA_DRIVER_CAPABILITIES",
+    }
+    assert {name: value for name, value in docker.items() if name not in own} == singularity
+
+
+def test_every_copied_file_is_in_the_repository() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    sources = {source for line in copied for source in line.split()}
+    assert sources
+    assert [source for source in sources if not list(ROOT.glob(source))] == []
+    ignored = (ROOT / ".dockerignore").read_text()
+    assert all(f"!{source.split('/')[0]}\n" in ignored for source in sources)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shellcheck(script: str) -> None:
+    subprocess.run(["shellcheck", script], cwd=ROOT, check=True)
+
+
+def test_hash_mismatch_is_refused_by_the_installer() -> None:
+    """Each pip install of third-party files demands hashes and takes no dependency that is not locked."""
+    text = (ROOT / "container/install.sh").read_text().replace("\\\n", " ")
+    installs = re.findall(r"pip\" install .*|pip install .*", text)
+    assert len(installs) == 2
+    locked, app = installs
+    assert "--require-hashes" in locked
+    assert "--no-deps" in locked
+    assert app.endswith('"$SOURCE"')
+    assert "--no-deps" in app
