@@ -80,8 +80,9 @@ def planes(
     height = max(np.ptp(limits[CORONAL if cut.axis == AXIAL else AXIAL]) for cut in cuts)
     figure, axes = new_figure(
         width=13.0,
-        height=height * 12.6 / sum(widths) + 0.4,
+        height=height * 12.7 / sum(widths) + 0.32,
         columns=len(cuts),
+        managed=False,
         width_ratios=widths,
         squeeze=False,
     )
@@ -90,7 +91,7 @@ def planes(
     black, white = window(np.concatenate([pixels.ravel() for pixels in sampled]))
     for axis, cut, pixels in zip(axes[0], cuts, sampled, strict=True):
         extent = _extent(cut, limits)
-        axis.imshow(pixels, cmap="gray", vmin=black, vmax=white, extent=extent, interpolation="lanczos")
+        axis.imshow(pixels, cmap="gray", vmin=black, vmax=white, extent=extent, interpolation="bicubic")
         if mask is not None:
             inside = plane(mask, cut.axis, cut.position, limits=limits, spacing=spacing)
             _outline(axis, inside, extent)
@@ -121,7 +122,12 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
     rows = 1 if saliency is None else 2
     aspect = np.ptp(limits[1]) / np.ptp(limits[0])
     figure, axes = new_figure(
-        width=13.0, height=rows * (13.0 / slices * aspect) + 0.45, rows=rows, columns=slices, squeeze=False
+        width=13.0,
+        height=rows * (12.7 / slices * aspect) + 0.35,
+        rows=rows,
+        columns=slices,
+        managed=False,
+        squeeze=False,
     )
     _darken(figure)
     heat = _heat_scale(saliency)
@@ -164,7 +170,7 @@ def cohort_context(
     """
     known = ages is not None and np.isfinite(ages).sum() >= 2
     figure, axes = new_figure(
-        width=10.0 if known else 5.2, height=3.0, columns=2 if known else 1, squeeze=False
+        width=9.6 if known else 5.6, height=3.9, columns=2 if known else 1, squeeze=False
     )
     _histogram(axes[0][0], scores, score, spread)
     if known and ages is not None:
@@ -229,8 +235,10 @@ def _against_age(
 
 
 def _darken(figure: Figure) -> None:
-    """Make a figure of images: black ground, white titles, no ticks."""
+    """Make a figure of images: black ground, white titles, no ticks, as little space between as can be."""
     figure.set_facecolor(_BACKGROUND)
+    title = 0.3 / float(figure.get_figheight())
+    figure.subplots_adjust(left=0.003, right=0.997, bottom=0.01, top=1 - title, wspace=0.02, hspace=0.03)
     for axis in figure.axes:
         axis.set_axis_off()
         axis.title.set_color("white")

@@ -57,7 +57,6 @@ PARAMETERS: Any = {
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlecolor": TEXT,
-    "figure.constrained_layout.use": True,
     "figure.facecolor": "white",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -87,6 +86,7 @@ def new_figure(
     height: float = 4.0,
     rows: int = 1,
     columns: int = 1,
+    managed: bool = True,
     **options: Any,  # noqa: ANN401
 ) -> tuple[Figure, Any]:
     """Make an empty figure in the app's style.
@@ -97,6 +97,8 @@ def new_figure(
         Size in inches.
     rows, columns
         Number of axes.
+    managed
+        Whether matplotlib makes room for labels; False where the caller places the axes.
     options
         Passed to `Figure.subplots` (`sharey`, `width_ratios`, …).
 
@@ -105,7 +107,7 @@ def new_figure(
     The figure, and its axes: one `Axes`, or an array of them where there are several.
     """
     with mpl.rc_context(PARAMETERS):
-        figure = Figure(figsize=(width, height))
+        figure = Figure(figsize=(width, height), layout="constrained" if managed else None)
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, **options)
     return figure, axes

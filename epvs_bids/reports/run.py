@@ -1,0 +1,92 @@
+"""What a page says about the run: software, settings, methods paragraph, problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from epvs_bids.reports import outputs
+
+_LINK = re.compile(r"!?\[([^\]]*)\]\(([^)]*)\)")
+_EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
+
+
+def run_view(output_dir: Path) -> dict[str, Any]:
+    """Gather what `run.html` shows."""
+    logs = output_dir / "logs"
+    return {
+        "methods": methods_blocks(outputs.first_text([logs / "CITATION.md"])),
+        "software": _software(outputs.content(output_dir / "dataset_description.json")),
+        "settings": flat(_settings(logs)),
+    }
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as name and text, in order; descriptions of columns are left to the data dictionary."""
+    found = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            if "Description" not in value:
+                found += flat(value, f"{name} · ")
+        elif isinstance(value, list):
+            found.append((name, ", ".join(str(item) for item in value) or "–"))
+        else:
+            found.append((name, "–" if value is None else str(value)))
+    return found
+
+
+def methods_blocks(markdown: str) -> list[dict[str, Any]]:
+    """Split a methods text into headings, lists and paragraphs, as plain text without its markup.
+
+    Parameters
+    ----------
+    markdown
+        The small part of Markdown that `logs/CITATION.md` uses: `#` headings, `-` or `1.` lists, emphasis,
+        links.
+
+    Returns
+    -------
+    blocks
+        Dictionaries with `kind` (`heading`, `list`, `text`), and `text` or `lines`.
+    """
+    blocks: list[dict[str, Any]] = []
+    for chunk in re.split(r"\n\s*\n|(?<=\n)(?=#)", markdown):
+        lines = [line for line in chunk.strip().splitlines() if line.strip()]
+        if not lines:
+            continue
+        if heading := re.match(r"#+\s*(.*)", lines[0]):
+            blocks.append({"kind": "heading", "text": _plain(heading.group(1))})
+            lines = lines[1:]
+        if not lines:
+            continue
+        if all(re.match(r"\s*(?:[-*+]|\d+\.)\s|\s{2,}\S", line) for line in lines):
+            items = re.split(r"(?:^|\n)(?:[-*+]|\d+\.)\s+", "\n".join(lines))
+            blocks.append({"kind": "list", "lines": [_plain(item) for item in items if item.strip()]})
+        else:
+            blocks.append({"kind": "text", "text": _plain(" ".join(line.strip() for line in lines))})
+    return blocks
+
+
+def _plain(text: str) -> str:
+    """Take the markup off a piece of Markdown; a link becomes its text and its address."""
+    text = _LINK.sub(lambda link: f"{link[1]} ({link[2]})" if link[1] != link[2] else link[1], text)
+    return " ".join(_EMPHASIS.sub(r"\2", text).split())
+
+
+def _software(description: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and version of everything that made the derivatives."""
+    found = []
+    for tool in description.get("GeneratedBy", []):
+        if isinstance(tool, dict):
+            found.append((str(tool.get("Name", "?")), str(tool.get("Version", "?"))))
+            found += flat({key: value for key, value in tool.items() if key not in ("Name", "Version")})
+    return found
+
+
+def _settings(logs: Path) -> Mapping[str, Any]:
+    """Read the settings of the latest run that left them in the logs."""
+    files = sorted(logs.glob("**/*settings*.json"), key=lambda path: path.stat().st_mtime)
+    return outputs.content(files[-1]) if files else {}

@@ -1,0 +1,86 @@
+"""A headless Chromium that remembers what it logged and which addresses it asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium import webdriver
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+    "--window-size=1280,1000",
+    "--force-device-scale-factor=1",
+)
+
+
+class Browser:
+    """A browser window.
+
+    Parameters
+    ----------
+    driver
+        Selenium's driver, with performance and console logs on.
+    """
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, page: Path) -> None:
+        """Open a page of the disk."""
+        self.driver.get(page.resolve().as_uri())
+
+    def complaints(self) -> list[str]:
+        """Console messages at the level of a warning or an error since the last call."""
+        messages = [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] in ("SEVERE", "WARNING")
+        ]
+        # The software renderer of a machine without a GPU comments on its own speed.
+        return [message for message in messages if "GPU stall due to ReadPixels" not in message]
+
+    def requests(self) -> list[str]:
+        """Addresses that pages of the disk asked for since the last call, but for data that they hold."""
+        addresses = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            asked = message.get("params", {})
+            if message["method"] == "Network.requestWillBeSent" and asked["documentURL"].startswith("file:"):
+                addresses.append(asked["request"]["url"])
+        return [address for address in addresses if not address.startswith(("data:", "blob:"))]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a browser with an empty profile, and end it."""
+    with tempfile.TemporaryDirectory(prefix="chromium-") as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM or ""
+        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        try:
+            yield Browser(driver)
+        finally:
+            driver.quit()
