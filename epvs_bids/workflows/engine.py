@@ -1,0 +1,175 @@
+"""Runs Nipype graphs as the settings say: plugin, resources, logs, one run per participant at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+from nipype import config, plugins
+from nipype import logging as nipype_logging
+from nipype.pipeline.engine import Workflow
+from nipype.pipeline.plugins import base as plugins_base
+
+from epvs_bids import __version__
+from epvs_bids.errors import BadDataError, MissingInputError
+from epvs_bids.files import cannot_create, make_folder
+from epvs_bids.settings import Settings
+from epvs_bids.workflows.plugin import ProcessPlugin
+
+_LOGGER = logging.getLogger(__name__)
+
+StatusCallback = Callable[[Any, str], None]
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: the run ends, keeping what is finished."""
+
+
+def work_folder(settings: Settings) -> Path:
+    """Return the folder for intermediate files: one for each version and data set.
+
+    Results of another version are never taken for this one's, and two data sets that have participants of the
+    same name do not meet.
+    """
+    place = hashlib.sha256(str(settings.bids_dir.resolve()).encode()).hexdigest()[:8]
+    return settings.work_dir / f"epvs-bids-{__version__}" / f"{settings.bids_dir.name}-{place}"
+
+
+def configure(settings: Settings, log_dir: Path) -> None:
+    """Tell nipype where to write and how to behave; nothing of it asks the network."""
+    config.update_config(
+        {
+            "logging": {"log_to_file": "false", "log_directory": str(log_dir)},
+            "execution": {
+                "crashdump_dir": str(log_dir / "crash"),
+                "crashfile_format": "txt",
+                "create_report": "false",
+                "check_version": "false",
+                "poll_sleep_duration": "0.1",
+                "hash_method": "timestamp",
+                "remove_unnecessary_outputs": "false",
+                "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
+            },
+        }
+    )
+    levels = {name: logger.level for name, logger in nipype_logging.loggers.items()}
+    if settings.resource_monitor:
+        config.enable_resource_monitor()
+    for name, level in levels.items():
+        nipype_logging.loggers[name].setLevel(level)
+
+
+def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) -> None:
+    """Run a graph to its end; failed nodes do not stop those that do not depend on them.
+
+    Parameters
+    ----------
+    workflow
+        The graph, with its `base_dir`.
+    settings
+        Plugin and resources.
+    callback
+        Called with each node and `start`, `end` or `exception`.
+    """
+    plugin = make_plugin(settings, callback)
+    try:
+        workflow.run(plugin=plugin)
+    except (RuntimeError, OSError, ValueError) as error:
+        # nipype re-raises the nodes' failures at its end; the callback has heard of each.
+        _LOGGER.debug("nipype: %s", error)
+
+
+def make_plugin(settings: Settings, callback: StatusCallback) -> plugins_base.PluginBase:
+    """Return the plugin to run with: our own, or the one that `--use-plugin` names.
+
+    Raises
+    ------
+    MissingInputError, BadDataError
+        There is no such file, or it names no plugin of nipype.
+    """
+    given = _plugin_file(settings.plugin_file) if settings.plugin_file else {}
+    arguments: dict[str, Any] = {"raise_insufficient": False, "n_procs": settings.nprocs}
+    if settings.mem_mb is not None:
+        arguments["memory_gb"] = settings.mem_mb / 1024
+    arguments |= {**given.get("plugin_args", {}), "status_callback": callback}
+    name = given.get("plugin", "MultiProc")
+    if name in ("MultiProc", "LegacyMultiProc"):
+        return ProcessPlugin(arguments)
+    kind = getattr(plugins, f"{name}Plugin", None)
+    if kind is None:
+        known = ", ".join(sorted(one[:-6] for one in dir(plugins) if one.endswith("Plugin")))
+        raise BadDataError(f"{settings.plugin_file}: nipype has no plugin {name!r}; it has {known}.")
+    return kind(plugin_args=arguments)
+
+
+def _plugin_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"There is no plugin file {path}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise BadDataError(f"{path} can't be read as YAML: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("plugin_args", {}), dict):
+        raise BadDataError(f"{path} should hold `plugin: NAME` and, below `plugin_args:`, its arguments.")
+    return content
+
+
+@contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM (a scheduler's warning) into `Terminated` while the block runs."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is tidying up
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Locks:
+    """Locks of participants, so that two runs with one work folder do not work on the same one.
+
+    All are ranges of one file: thousands of participants need one file handle.
+
+    Parameters
+    ----------
+    folder
+        Where the lock file lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = make_folder(folder) / "participants.lock"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise cannot_create(path, error) from error
+
+    def take(self, participants: Iterable[str]) -> set[str]:
+        """Lock what can be locked, until `release`, and return the labels of those that another run holds."""
+        busy = set()
+        for label in participants:
+            place = int(hashlib.sha256(label.encode()).hexdigest()[:12], 16)
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            except BlockingIOError:
+                busy.add(label)
+            except OSError as error:
+                _LOGGER.warning("The work folder's file system has no locks (%s): going on without.", error)
+                return busy
+        return busy
+
+    def release(self) -> None:
+        """Give all locks back."""
+        os.close(self._descriptor)

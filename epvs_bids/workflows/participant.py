@@ -1,0 +1,291 @@
+"""The participant level: from a data set to a score for each scan, with derivatives, pages and logs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nipype.pipeline.engine import Node, Workflow
+from rich.console import Console
+
+from epvs_bids.bids.boilerplate import methods_text, write_boilerplate
+from epvs_bids.bids.dataset import write_dataset_files
+from epvs_bids.bids.derivatives import ScanOutputs
+from epvs_bids.bids.filters import read_filters
+from epvs_bids.bids.query import Scan, Selection, Unavailable, find_scans
+from epvs_bids.bids.validation import check_folders, validate
+from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, TryAgainError
+from epvs_bids.files import make_folder, read_tsv, write_json
+from epvs_bids.interfaces.report import ParticipantPage
+from epvs_bids.progress import Outcome, Progress
+from epvs_bids.settings import Settings
+from epvs_bids.workflows.engine import (
+    Locks,
+    Terminated,
+    configure,
+    run_graph,
+    stopping_on_sigterm,
+    work_folder,
+)
+from epvs_bids.workflows.monitor import Monitor, write_status
+from epvs_bids.workflows.plan import Plan, make_plan
+from epvs_bids.workflows.scan import STAGES, init_scan_wf
+
+_LOGGER = logging.getLogger(__name__)
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and SIGTERM, as shells have them."""
+
+
+def run_participant(settings: Settings, console: Console) -> list[Outcome]:
+    """Run the participant level.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    console
+        Where the progress is shown.
+
+    Returns
+    -------
+    outcomes
+        Of every scan, and of every participant that was asked for and has none.
+
+    Raises
+    ------
+    EPVSError
+        When nothing can be done at all; a scan's own trouble is its outcome.
+    """
+    if settings.reports_only:
+        return _only_reports(settings)
+    writable = {"output_dir": settings.output_dir, "-w": settings.work_dir}
+    if settings.bids_database_dir:
+        writable["--bids-database-dir"] = settings.bids_database_dir
+    check_folders(settings.bids_dir, writable)
+    filters = read_filters(settings.bids_filter_file)
+    if settings.validate:
+        validate(settings.bids_dir)
+    selection = find_scans(
+        settings.bids_dir,
+        participants=settings.participant_labels,
+        sessions=settings.session_labels,
+        filters=filters,
+        contrast=settings.contrast,
+        database=settings.bids_database_dir,
+    )
+    plan = make_plan(settings, selection.scans)
+    _write_run_files(plan)
+    if settings.boilerplate_only:
+        return []
+    with _locked(settings, selection) as (free, busy):
+        outcomes = _run_scans(plan, free, console)
+    return _in_order(selection, [*outcomes, *busy])
+
+
+@contextmanager
+def _locked(settings: Settings, selection: Selection) -> Iterator[tuple[list[Scan], list[Outcome]]]:
+    """Lock the participants; give the scans that are free, and outcomes for those that are not."""
+    locks = Locks(work_folder(settings))
+    try:
+        taken = locks.take(dict.fromkeys(scan.participant for scan in selection.scans))
+        reason = "another run is working on this participant in the same work folder; try again later"
+        busy = [
+            Outcome(scan.name, "stopped", reason=reason, exit_code=TryAgainError.exit_code)
+            for scan in selection.scans
+            if scan.participant in taken
+        ]
+        yield [scan for scan in selection.scans if scan.participant not in taken], busy
+    finally:
+        locks.release()
+
+
+def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> list[Outcome]:
+    """Run the graph of all scans, then write the pages; however it ends, tell what became of each scan."""
+    settings = plan.settings
+    outputs = [ScanOutputs(settings.output_dir, scan, plan.space) for scan in scans]
+    slots = max(1, settings.nprocs // settings.omp_nthreads)
+    stopped = 0
+    with Progress([scan.name for scan in scans], _expected(plan), slots=slots, console=console) as progress:
+        monitor = Monitor(scans, outputs, progress)
+        try:
+            with stopping_on_sigterm():
+                workflow = init_participants_wf(plan=plan, scans=scans)
+                if settings.write_graph:
+                    _draw(workflow)
+                run_graph(workflow, settings, monitor)
+                _write_pages(settings, sorted({scan.participant for scan in scans}))
+        except KeyboardInterrupt:
+            stopped = INTERRUPTED
+        except Terminated:
+            stopped = TERMINATED
+    _write_methods(plan)
+    _complete(monitor, outputs, stopped)
+    if settings.clean_workdir:
+        _clean(settings, monitor.outcomes, scans)
+    return list(monitor.outcomes.values())
+
+
+def init_participants_wf(*, plan: Plan, scans: Sequence[Scan], name: str = "epvs_wf") -> Workflow:
+    """Build the graph of all scans; each participant has a workflow and a work folder of its own.
+
+    Parameters
+    ----------
+    plan
+        What the run does.
+    scans
+        The scans.
+    """
+    workflow = Workflow(name=name, base_dir=str(work_folder(plan.settings)))
+    participants: dict[str, list[Workflow]] = {}
+    for scan in scans:
+        participants.setdefault(scan.participant, []).append(init_scan_wf(plan=plan, scan=scan))
+    for label, scan_workflows in participants.items():
+        participant_wf = Workflow(name=participant_workflow_name(label))
+        participant_wf.add_nodes(scan_workflows)
+        workflow.add_nodes([participant_wf])
+    return workflow
+
+
+def participant_workflow_name(label: str) -> str:
+    """Return the name of a participant's workflow, and of its folder in the work folder."""
+    return f"sub_{label.replace('+', 'plus')}_wf"
+
+
+def _expected(plan: Plan) -> Mapping[str, float]:
+    left_out = set() if plan.templates else {"register"}
+    if plan.model is None:
+        left_out |= {"score", "map"}
+    elif plan.settings.saliency == "none":
+        left_out.add("map")
+    return {stage: seconds for stage, seconds in STAGES.items() if stage not in left_out}
+
+
+def _draw(workflow: Workflow) -> None:
+    """Draw the graph; where Graphviz is not installed, leave its description."""
+    try:
+        workflow.write_graph(graph2use="colored", format="svg", simple_form=True)
+    except OSError as error:
+        _LOGGER.warning("The graph is not drawn (%s); its description is in %s.", error, workflow.base_dir)
+
+
+def _write_run_files(plan: Plan) -> None:
+    """Write what concerns the whole data set, and the settings of this run under a name of its own."""
+    settings = plan.settings
+    write_dataset_files(settings.output_dir, settings.bids_dir)
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    logs = make_folder(settings.output_dir / "logs")
+    write_json(logs / f"{stamp}_settings.json", settings.to_json())
+    configure(settings, logs)
+    _write_methods(plan)
+
+
+def _write_methods(plan: Plan) -> None:
+    """Write the methods paragraph, naming the segmentations that the output folder tells of."""
+    settings, model = plan.settings, plan.model
+    text = methods_text(
+        segmentations=_segmentations_used(settings.output_dir),
+        template=plan.space if plan.templates else None,
+        model=model.name if model else "none",
+        n_models=model.networks if model else 0,
+        intensity=plan.parameters.intensity,
+        saliency=settings.saliency,
+    )
+    write_boilerplate(settings.output_dir, text)
+
+
+def _segmentations_used(output_dir: Path) -> list[str]:
+    used = set()
+    for path in output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"):
+        try:
+            used |= {str(value) for value in read_tsv(path).get("segmentation", [])}
+        except EPVSError:
+            continue
+    return sorted(used)
+
+
+def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
+    """Write the pages of some participants, those only whose content has changed."""
+    output_dir = settings.output_dir
+    cohort = _state(sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv")))
+    workflow = Workflow(name="pages_wf", base_dir=str(work_folder(settings)))
+    for label in participants:
+        own = sorted(path for path in (output_dir / f"sub-{label}").glob("**/*") if path.is_file())
+        if not own:
+            continue
+        there = (output_dir / f"sub-{label}.html").is_file()
+        state = f"{cohort} {_state(own)}" if there else secrets.token_hex(8)
+        page = ParticipantPage(output_dir=str(output_dir), participant=label, state=state)
+        workflow.add_nodes([Node(page, name=f"page_{label.replace('+', 'plus')}", mem_gb=1.0)])
+    if workflow.list_node_names():
+        run_graph(workflow, settings, _page_status)
+
+
+def _page_status(node: object, status: str) -> None:
+    if status == "exception":
+        _LOGGER.error("%s could not be written; the crash file in logs tells why.", node)
+
+
+def _state(paths: Sequence[Path]) -> str:
+    """Return a checksum of names, sizes and times."""
+    digest = hashlib.sha256()
+    for path in paths:
+        facts = path.stat()
+        digest.update(f"{path} {facts.st_size} {facts.st_mtime}\n".encode())
+    return digest.hexdigest()
+
+
+def _complete(monitor: Monitor, outputs: Sequence[ScanOutputs], stopped: int) -> None:
+    """Give an outcome to the scans that the graph did not come to."""
+    for one in outputs:
+        if one.scan.name not in monitor.outcomes:
+            reason = "not finished: the run was stopped; the same command goes on from here"
+            outcome = Outcome(one.scan.name, "stopped", reason=reason, exit_code=stopped or 1)
+            monitor.outcomes[one.scan.name] = outcome
+            write_status(one, outcome)
+
+
+def _clean(settings: Settings, outcomes: Mapping[str, Outcome], scans: Sequence[Scan]) -> None:
+    """Remove the intermediate files of participants whose scans are all done."""
+    undone = {scan.participant for scan in scans if outcomes[scan.name].result not in ("scored", "made")}
+    for label in {scan.participant for scan in scans} - undone:
+        folder = work_folder(settings) / "epvs_wf" / participant_workflow_name(label)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_order(selection: Selection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Sort outcomes as the scans are, and add the participants that have none."""
+    by_scan = {outcome.scan: outcome for outcome in outcomes}
+    found = [by_scan[scan.name] for scan in selection.scans]
+    return found + [_missing(one) for one in selection.unavailable]
+
+
+def _missing(one: Unavailable) -> Outcome:
+    code = MissingInputError.exit_code if one.asked else 0
+    return Outcome(f"sub-{one.participant}", "missing", reason=one.reason, exit_code=code)
+
+
+def _only_reports(settings: Settings) -> list[Outcome]:
+    """Write the pages of the wanted participants anew, from what the output folder holds."""
+    from epvs_bids.reports.pages import write_participant_page
+
+    output_dir = settings.output_dir
+    if not output_dir.is_dir():
+        raise MissingInputError(f"output_dir {output_dir} does not exist: there is nothing to report on.")
+    labels = sorted(path.name[4:] for path in output_dir.glob("sub-*") if path.is_dir())
+    wanted = [label for label in labels if label in (settings.participant_labels or labels)]
+    if not wanted:
+        raise EmptySelectionError(f"{output_dir} holds no results of the participants asked for.")
+    if not os.access(output_dir, os.W_OK):
+        make_folder(output_dir / "figures")
+    for label in wanted:
+        write_participant_page(output_dir, f"sub-{label}")
+        _LOGGER.info("sub-%s.html is written.", label)
+    return []

@@ -1,0 +1,148 @@
+"""What a run of the participant level will do, worked out before any scan is touched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from epvs_bids.anatomy.roi import RoiParameters
+from epvs_bids.anatomy.template import Template, get_template
+from epvs_bids.bids.derivatives import NATIVE_SPACE
+from epvs_bids.bids.query import Scan
+from epvs_bids.errors import MissingInputError, UsageError
+from epvs_bids.settings import Settings
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """The model that scores.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    name
+        What it is called in the outputs.
+    key
+        Checksum of its description, which holds those of its weights.
+    networks
+        Number of its networks.
+    """
+
+    folder: Path
+    name: str
+    key: str
+    networks: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the workflow needs beside the scans.
+
+    Attributes
+    ----------
+    settings
+        What was asked for.
+    model
+        None with `--model none`: only regions are made.
+    parameters
+        How regions are made.
+    templates
+        By contrast (`PDw`, `T2w`); empty without registration.
+    """
+
+    settings: Settings
+    model: ModelPlan | None
+    parameters: RoiParameters
+    templates: Mapping[str, Template]
+
+    @property
+    def space(self) -> str:
+        """What `space-` says in the names of the outputs."""
+        return next(iter(self.templates.values())).name if self.templates else NATIVE_SPACE
+
+    @property
+    def segmentation_dirs(self) -> list[Path]:
+        """Folders in which segmentations may be found, those that were given first."""
+        settings = self.settings
+        given = [settings.fs_subjects_dir] if settings.fs_subjects_dir else []
+        return [*given, *settings.derivatives, settings.bids_dir / "derivatives"]
+
+
+def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
+    """Find model and templates.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    scans
+        What was found.
+
+    Raises
+    ------
+    MissingInputError, BadDataError
+        There is no such model, template or GPU, or it is damaged.
+    UsageError
+        Regions were asked for that the model was not trained on.
+    """
+    model, trained = _model(settings.model, settings.device)
+    parameters = _parameters(settings, trained)
+    contrasts = sorted({scan.suffix for scan in scans}) if parameters.registration else []
+    templates = {contrast: get_template(settings.template, contrast) for contrast in contrasts}
+    return Plan(settings, model, parameters, templates)
+
+
+def _model(choice: str, device: str) -> tuple[ModelPlan | None, RoiParameters | None]:
+    if choice == "none":
+        return None, None
+    # Imports torch, which takes a second: only where a model is used.
+    from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
+    from epvs_bids.network.inference import choose_device
+
+    choose_device(device)
+    folder = DEFAULT_MODEL if choice == "default" else Path(choice)
+    if not folder.is_dir():
+        remedy = "Give --model with the folder of a model, or --model none to make regions to train one on."
+        what = "The default model is not installed" if choice == "default" else f"There is no model {folder}"
+        raise MissingInputError(f"{what}. {remedy}")
+    models = load_models(folder)
+    trained = RoiParameters.from_dict(models[0].description.preprocessing)
+    descriptions = sorted(folder.glob("**/*.json"))
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in descriptions)).hexdigest()
+    return ModelPlan(folder, choice if choice == "default" else folder.name, key, len(models)), trained
+
+
+def _parameters(settings: Settings, trained: RoiParameters | None) -> RoiParameters:
+    changes: dict[str, Any] = {"intensity": settings.intensity, "registration": settings.mni_registration}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    parameters = replace(trained or RoiParameters(), **changes)
+    if trained is not None and parameters != trained:
+        name = next(name for name in changes if getattr(trained, name) != changes[name])
+        raise UsageError(
+            f"The model {settings.model} was trained with {name} = {getattr(trained, name)!r}, not "
+            f"{changes[name]!r}. Give --model none to make regions only, or a model that was trained so."
+        )
+    return parameters
+
+
+def segmentation_evidence(folders: Sequence[Path], participant: str) -> list[str]:
+    """List the segmentations that lie there for a participant, with their times: new ones are noticed.
+
+    Parameters
+    ----------
+    folders
+        From `Plan.segmentation_dirs`.
+    participant
+        Label without `sub-`.
+    """
+    names = ("*aseg*.mgz", "seg.mgz", "*synthseg*", "*dseg.nii*")
+    found: list[str] = []
+    for folder in folders:
+        for home in (*folder.glob(f"sub-{participant}*"), *folder.glob(f"*/sub-{participant}*")):
+            paths = {path for name in names for path in home.glob(f"**/{name}")}
+            found += [f"{path} {path.stat().st_mtime:.0f}" for path in sorted(paths) if path.is_file()]
+    return found

@@ -1,0 +1,164 @@
+"""A Nipype plugin that runs each node in a process of its own and survives the death of any of them.
+
+Nipype's MultiProc waits for ever for a worker that was killed (which is what an out-of-memory kill is), and
+stops its workers late when it is stopped itself. Here each node has one process, in a process group of its
+own: a killed one fails its node alone, memory goes back to the system after every node, and stopping the run
+stops the node with all that it started (SAMSEG, `recon-all` …). MultiProc's scheduling by cores and memory
+stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from traceback import format_exception
+from typing import Any
+
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin
+
+_LOGGER = logging.getLogger(__name__)
+
+PRELOADED = ["epvs_bids.interfaces.scan", "epvs_bids.interfaces.derivatives"]
+"""Imported once, by the server that the nodes' processes are forked from."""
+
+_GRACE = 3.0
+"""Seconds between asking a process to end and killing it."""
+
+
+class ProcessPlugin(MultiProcPlugin):
+    """Runs nodes in processes of their own; takes MultiProc's `plugin_args`."""
+
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self.pool.shutdown()  # MultiProc's own, which no node was given to
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOADED)
+        self._tasks: dict[int, tuple[BaseProcess, Connection, str]] = {}
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:  # noqa: ANN401
+        """Run a graph; whatever ends it, no process is left behind."""
+        try:
+            super().run(graph, config, updatehash=updatehash)
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End all processes with everything they started: first asked, then killed."""
+        processes = [process for process, _, _ in self._tasks.values()]
+        for number, wait in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+            for process in processes:
+                _signal_group(process, number)
+            end = time.monotonic() + wait
+            for process in processes:
+                process.join(max(0.0, end - time.monotonic()))
+            processes = [process for process in processes if process.is_alive()]
+        self._tasks.clear()
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:  # noqa: ANN401
+        self._taskid += 1
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_run_node, args=(node, updatehash, self._taskid, theirs, _log_level()), name=node.fullname
+        )
+        process.start()
+        theirs.close()
+        self._tasks[self._taskid] = (process, ours, node.fullname)
+        return int(self._taskid)
+
+    def _get_result(self, taskid: int) -> dict[str, Any] | None:
+        process, connection, name = self._tasks[taskid]
+        alive = process.is_alive()  # asked before the pipe is: what is in it when the process is dead is all
+        with contextlib.suppress(EOFError, OSError):
+            while connection.poll():
+                message = connection.recv()
+                if isinstance(message, logging.LogRecord):
+                    logging.getLogger(message.name).handle(message)
+                else:
+                    process.join(_GRACE)
+                    return dict(message)
+        if alive:
+            return None
+        return {"result": None, "traceback": [describe_death(name, process.exitcode)], "taskid": taskid}
+
+    def _clear_task(self, taskid: int) -> None:
+        process, connection, _ = self._tasks.pop(taskid)
+        connection.close()
+        _signal_group(process, signal.SIGKILL)  # what a node left running, if anything
+
+    def _postrun_check(self) -> None:
+        self.stop()
+
+
+def describe_death(name: str, exit_code: int | None) -> str:
+    """Say why a process that ended without an answer did so.
+
+    Parameters
+    ----------
+    name
+        Full name of the node.
+    exit_code
+        As multiprocessing gives it: negative for a signal.
+    """
+    if exit_code == -signal.SIGKILL:
+        return f"The process of {name} was killed (SIGKILL): most likely there was not enough memory."
+    if exit_code is not None and exit_code < 0:
+        return f"The process of {name} died of {signal.Signals(-exit_code).name}."
+    return f"The process of {name} ended with exit code {exit_code} and no result."
+
+
+def _signal_group(process: BaseProcess, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if process.pid is not None:
+            os.killpg(process.pid, number)
+
+
+def _log_level() -> int:
+    return logging.getLogger("epvs_bids").getEffectiveLevel()
+
+
+class _Sender(logging.Handler):
+    """Hands log records to the main process."""
+
+    def __init__(self, connection: Connection, lock: threading.Lock) -> None:
+        super().__init__()
+        self._connection, self._guard = connection, lock
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args, record.exc_info = record.getMessage(), None, None
+        with self._guard, contextlib.suppress(OSError, ValueError):
+            self._connection.send(record)
+
+
+def _run_node(node: Any, updatehash: bool, taskid: int, connection: Connection, level: int) -> None:  # noqa: ANN401
+    """Run a node in this process and send what came of it; ends when the main process does."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.environ["NIPYPE_NO_ET"] = "1"
+    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
+    lock = threading.Lock()
+    logger = logging.getLogger("epvs_bids")
+    logger.handlers, logger.propagate = [_Sender(connection, lock)], False
+    logger.setLevel(level)
+    answer: dict[str, Any] = {"result": None, "traceback": None, "taskid": taskid}
+    try:
+        answer["result"] = node.run(updatehash=updatehash)
+    except BaseException:
+        answer["traceback"] = format_exception(*sys.exc_info())
+    with lock:
+        connection.send(answer)
+
+
+def _end_with_parent(connection: Connection) -> None:
+    """Wait for the other end of the pipe to close, which it does when the main process is gone."""
+    with contextlib.suppress(EOFError, OSError):
+        connection.recv()  # nothing is ever sent this way
+    os.killpg(os.getpid(), signal.SIGKILL)
