@@ -2,7 +2,7 @@
 // Left on the screen is the right of the person (radiological convention).
 
 export const SMALLEST = 0.6, LARGEST = 40; // pixels a millimetre
-const REGION = { x: 0, y: 0, width: 110, height: 100 }; // mm: the basal ganglia with their surroundings
+const REGION = { x: 0, y: 0, width: 100, height: 84 }; // mm: the basal ganglia with their surroundings
 const NEAR = 2; // mm: marks of the counted slice show through, dashed, up to this far from it
 
 export class Viewer {
@@ -18,7 +18,7 @@ export class Viewer {
     this.fit();
   }
 
-  // slab: {shape: [nx, ny, nz], origin, spacing, level, voxels: Uint8Array (z, y, x)}
+  // slab: {shape: [nx, ny, nz], origin, spacing, level, window, voxels: Uint8Array (z, y, x)}
   show(slab) {
     this.slab = slab;
     this.buffer.width = slab.shape[0];
@@ -68,7 +68,9 @@ export class Viewer {
   }
 
   lookup() {
-    const width = 255 * Math.pow(2, (50 - this.contrast) / 16), centre = 255 * (100 - this.brightness) / 100;
+    const [dark, bright] = this.slab.window;
+    const width = (bright - dark) * Math.pow(2, (50 - this.contrast) / 16);
+    const centre = (dark + bright) / 2 + 255 * (50 - this.brightness) / 100;
     return Uint8ClampedArray.from({ length: 256 }, (_, value) => 255 * ((value - centre) / width + 0.5));
   }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from epvs_bids.errors import EPVSError
 from epvs_bids.reports.rating.session import Reading
-from epvs_bids.reports.rating.slab import AC_LEVEL, Slab
+from epvs_bids.reports.rating.slab import Slab
 from epvs_bids.reports.rating.store import Store
 
 LOGGER = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def geometry(slab: Slab) -> dict[str, Any]:
         "origin": list(slab.origin),
         "spacing": list(slab.spacing),
         "level": slab.level,
-        "commissure": AC_LEVEL,
+        "window": list(slab.window),
     }
 
 

@@ -26,8 +26,18 @@ lie a few millimetres off: the rater can count in another slice.
 HALF_HEIGHT = 30.0
 """Slices are shown up to this far (mm) above and below the commissure: all of the basal ganglia."""
 
-WHITE_PERCENTILE = 99.9
-"""Percentile of the positive intensities that becomes 255; the few voxels above it saturate."""
+REGION = (40.0, 40.0, 10.0)
+"""Half widths (mm) along x, y, z of the box around the commissure that sets the grey levels.
+
+It holds the basal ganglia and the fluid beside them, not the scalp, whose fat would leave them little contrast
+on PD.
+"""
+
+WINDOW_PERCENTILES = (2.0, 98.0)
+"""Percentiles of the intensities in that box that the page shows as black and as white at first."""
+
+BELOW, ABOVE = 0.5, 0.75
+"""How much darker and brighter than that window, in its widths, grey levels still differ."""
 
 Point = tuple[float, float, float]
 
@@ -46,12 +56,15 @@ class Slab:
         Voxel size (mm) along x, y, z.
     level
         Height (mm) of the slice nearest to the anterior commissure.
+    window
+        Grey levels (0–255) to show as black and as white at first.
     """
 
     data: NDArray[np.uint8]
     origin: Point
     spacing: Point
     level: float
+    window: tuple[float, float]
 
     def heights(self) -> NDArray[np.float64]:
         """Height (mm) of every slice."""
@@ -69,21 +82,47 @@ class Slab:
         return bool(inside.all())
 
 
-def to_bytes(data: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Scale intensities to 0–255: 0 stays 0, `WHITE_PERCENTILE` of the positive ones becomes 255.
+def to_bytes(
+    data: NDArray[np.floating], region: NDArray[np.floating]
+) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """Scale intensities to 0–255.
+
+    Parameters
+    ----------
+    data
+        Intensities, any shape; what is not finite counts as 0.
+    region
+        Those of them that set the grey levels.
+
+    Returns
+    -------
+    The grey levels, and the two to show as black and white at first.
 
     Raises
     ------
     BadDataError
-        When no voxel is positive.
+        When no intensity of the region is positive.
     """
-    values = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-    positive = values[values > 0]
+    positive = region[np.isfinite(region) & (region > 0)]
     if positive.size == 0:
         raise BadDataError("it holds no positive intensity at the level of the anterior commissure")
-    white = float(np.percentile(positive, WHITE_PERCENTILE))
-    grey: NDArray[np.uint8] = np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
-    return grey
+    dark, bright = (float(value) for value in np.percentile(positive, WINDOW_PERCENTILES))
+    width = max(bright - dark, 0.1 * bright)
+    lowest = max(0.0, dark - BELOW * width)
+    factor = 255 / (bright + ABOVE * width - lowest)
+    grey = np.nan_to_num(data, nan=0.0, posinf=0.0, neginf=0.0)
+    np.clip(np.rint((grey - lowest) * factor), 0, 255, out=grey)
+    return grey.astype(np.uint8), ((bright - width - lowest) * factor, (bright - lowest) * factor)
+
+
+def _around(point: Point, affine: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Voxels at most `REGION` from a point, for axes along x, y and z."""
+    bounds = []
+    for axis, half in enumerate(REGION):
+        places = affine[axis, 3] + affine[axis, axis] * np.arange(shape[axis])
+        near = np.flatnonzero(np.abs(places - point[axis]) <= half)
+        bounds.append(slice(near[0], near[-1] + 1) if near.size else slice(0))
+    return tuple(bounds)
 
 
 def load_slab(path: Path, *, level: float = AC_LEVEL, half_height: float = HALF_HEIGHT) -> Slab:
@@ -115,12 +154,14 @@ def load_slab(path: Path, *, level: float = AC_LEVEL, half_height: float = HALF_
         chosen = np.flatnonzero(np.abs(heights - level) <= half_height)
         if not heights[0] - spacing[2] <= level <= heights[-1] + spacing[2]:
             raise BadDataError("it does not reach the anterior commissure")
-        data = to_bytes(np.asarray(image.dataobj[:, :, chosen[0] : chosen[-1] + 1], np.float32))
+        data = np.asarray(image.dataobj[:, :, chosen[0] : chosen[-1] + 1], np.float32)
+        affine[2, 3] = heights[chosen[0]]
+        grey, window = to_bytes(data, data[_around((0.0, 0.0, level), affine, data.shape)])
     except BadDataError as error:
         raise BadDataError(f"{path} can't be shown: {error}. {remedy}") from error
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
         raise BadDataError(f"{path} can't be read ({error}). {remedy}") from error
-    origin = (float(affine[0, 3]), float(affine[1, 3]), float(heights[chosen[0]]))
+    origin = (float(affine[0, 3]), float(affine[1, 3]), float(affine[2, 3]))
     size = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
     nearest = float(heights[np.argmin(np.abs(heights - level))])
-    return Slab(np.ascontiguousarray(data.transpose(2, 1, 0)), origin, size, nearest)
+    return Slab(np.ascontiguousarray(grey.transpose(2, 1, 0)), origin, size, nearest, window)
