@@ -117,7 +117,9 @@ def run(study: Study) -> AnalysisResult:
         },
         summary=_summary(main, reference, statistics.bias, statistics.sd),
         numbers={
-            name: [float(main.loc[name, c]) for c in ("value", "ci_low", "ci_high")] for name in MEASURES
+            str(row["measure"]): [row["value"], row["ci_low"], row["ci_high"]]
+            for row in measures
+            if row["rater"] == reference and row["subset"] == "all"
         }
         | {"n": len(rated), "rater": reference},
         notes=[*matched.notes, *notes],

@@ -106,8 +106,8 @@ def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFra
         there, place = scored.get(participant, []), f"{study.ratings_path}, {participant}, column session_id"
         if session == "" and len(there) > 1:
             raise BadDataError(
-                f"{place}: it names none, and {len(there)} sessions were scored ({', '.join(there)}) where one "
-                "is expected"
+                f"{place}: it names none, and {len(there)} sessions were scored ({', '.join(there)}) "
+                "where one is expected"
             )
         if session != "" and there == [""] and len(rows[participant]) > 1:
             raise BadDataError(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, EPVSError
+from epvs_bids.files import MISSING, read_json
 
 SCORE_COLUMNS = (
     "region",
@@ -21,6 +22,9 @@ SCORE_COLUMNS = (
     "qc_reason",
 )
 """Columns of a `_desc-epvs_scores.tsv`."""
+
+
+REMEDY = "run the participant level again for it"
 
 
 @dataclass(frozen=True)
@@ -51,30 +55,42 @@ def find_regions(output_dir: Path) -> tuple[Region, ...]:
     )
 
 
-def _read_one(path: Path) -> pd.DataFrame:
-    """Read one scan's scores, with its labels as the first columns."""
+def _read_one(path: Path) -> list[dict[str, str]]:
+    """Read one scan's scores as text, one row a region, with its labels as the first columns."""
     try:
-        frame = pd.read_csv(
-            path, sep="\t", na_values="n/a", dtype={"region": str, "model": str, "segmentation": str}
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise BadDataError(
-            f"{path}: not a table of scores ({error}); run the participant level again for it"
-        ) from error
-    missing = [name for name in ("region", "score") if name not in frame.columns]
-    if missing:
-        raise BadDataError(f"{path}: column {missing[0]} is missing; run the participant level again for it")
-    score = pd.to_numeric(frame["score"], errors="coerce")
-    bad = frame.index[score.isna() & frame["score"].notna()]
-    if len(bad):
-        raise BadDataError(
-            f"{path}, row {bad[0] + 2}, column score: {frame['score'][bad[0]]!r} is not a number"
-        )
-    frame["score"] = score
-    frame.insert(0, "participant_id", _entity(path.name, "sub"))
-    frame.insert(1, "session_id", _entity(path.name, "ses"))
-    frame.insert(2, "scan", path.name.split("_desc-")[0])
-    return frame
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadDataError(f"{path}: can't be read ({error}); {REMEDY}") from error
+    header = lines[0].split("\t") if lines else []
+    for name in ("region", "score"):
+        if name not in header:
+            raise BadDataError(f"{path}, column {name}: it is missing; {REMEDY}")
+    labels = {
+        "participant_id": _entity(path.name, "sub"),
+        "session_id": _entity(path.name, "ses"),
+        "scan": path.name.split("_desc-")[0],
+    }
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise BadDataError(
+                f"{path}, row {number}: {len(cells)} cells where the header has {len(header)}; {REMEDY}"
+            )
+        rows.append(labels | dict(zip(header, cells, strict=True)))
+        _number(rows[-1]["score"], path, number)
+    return rows
+
+
+def _number(text: str, path: Path, row: int) -> float:
+    """Check a score: a finite number or `n/a`."""
+    try:
+        value = float("nan" if text == MISSING else text)
+    except ValueError:
+        value = float("inf")
+    if value in (float("inf"), float("-inf")):
+        raise BadDataError(f"{path}, row {row}, column score: {text!r} is not a number; {REMEDY}")
+    return value
 
 
 def read_scores(output_dir: Path) -> pd.DataFrame:
@@ -91,12 +107,34 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     BadDataError
         Where a table can't be read, naming file, row and column.
     """
-    frames = [_read_one(path) for path in sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"))]
-    if not frames:
+    paths = sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"))
+    rows = [row for path in paths for row in _read_one(path)]
+    if not rows:
         raise CannotRun(f"no scores under {output_dir}: run the participant level first")
-    scores = pd.concat(frames, ignore_index=True)
+    scores = pd.DataFrame(rows)
     for name in SCORE_COLUMNS:
         if name not in scores.columns:
             scores[name] = None
-    scores["qc_pass"] = scores["qc_pass"].map(lambda value: str(value).lower() not in {"false", "0", "0.0"})
+    scores = scores.mask(scores == MISSING)
+    for name in scores.columns:
+        if name in ("score", "score_sd", "potter_class") or name.startswith("model-"):
+            scores[name] = pd.to_numeric(scores[name], errors="coerce")
+    scores["qc_pass"] = ~scores["qc_pass"].astype(str).str.lower().isin(["false", "0", "0.0"])
     return scores.sort_values(["participant_id", "session_id", "scan", "region"], ignore_index=True)
+
+
+def read_failures(output_dir: Path) -> dict[str, str]:
+    """Why scans were not scored in the last participant run: reason by participant (`sub-…`).
+
+    From `logs/scans/*.json`, which that level leaves for every scan; files that can't be read are passed
+    over.
+    """
+    reasons: dict[str, str] = {}
+    for path in sorted((output_dir / "logs" / "scans").glob("sub-*.json")):
+        try:
+            reason = read_json(path).get("reason")
+        except EPVSError:
+            continue
+        if reason:
+            reasons[_entity(path.stem, "sub")] = str(reason)
+    return reasons

@@ -78,7 +78,8 @@ def run(study: Study) -> AnalysisResult:
         descriptions=DESCRIPTIONS,
         figures={
             "cross": lambda: plots.heat_map(
-                cross, labels=[str(c) for c in range(N_CATEGORIES)],
+                cross,
+                labels=[str(c) for c in range(N_CATEGORIES)],
                 axis_names=(f"category by {first}", "category of the score"),
             )
         },
@@ -87,6 +88,6 @@ def run(study: Study) -> AnalysisResult:
             f"{main['kappa_quadratic']:.2f} ({main['kappa_quadratic_low']:.2f} to "
             f"{main['kappa_quadratic_high']:.2f}), the same category in {100 * main['exact']:.0f} %."
         ),
-        numbers={"rater": first, "n": int(main["n"]), "kappa_quadratic": main["kappa_quadratic"], "exact":
-        main["exact"]}, notes=matched.notes,
-    )  # fmt: skip
+        numbers={"rater": first} | {name: main[name] for name in ("n", "kappa_quadratic", "exact")},
+        notes=matched.notes,
+    )

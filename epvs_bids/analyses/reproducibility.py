@@ -92,7 +92,8 @@ def run(study: Study) -> AnalysisResult:
     limits = bland_altman(first["score"], second["score"])
     main = table.iloc[0]
     spread = (
-        f" Over the {len(ensemble)} models of the ensemble ICC(1,1) is {ensemble.mean():.3f} ± {ensemble.std():.3f}."
+        f" Over the {len(ensemble)} models of the ensemble ICC(1,1) is "
+        f"{ensemble.mean():.3f} ± {ensemble.std():.3f}."
         if len(ensemble) > 1
         else ""
     )
@@ -113,7 +114,8 @@ def run(study: Study) -> AnalysisResult:
         summary=(
             f"Scan and rescan of {int(main['n'])} participants: ICC(1,1) {main['icc11']:.3f} "
             f"({main['icc11_low']:.3f} to {main['icc11_high']:.3f}), within-subject SD "
-            f"{main['within_sd']:.2f} EPVS, repeatability coefficient {main['repeatability']:.2f} EPVS.{spread}"
+            f"{main['within_sd']:.2f} EPVS, repeatability coefficient "
+            f"{main['repeatability']:.2f} EPVS.{spread}"
         ),
         numbers={
             "n": int(main["n"]),

@@ -9,6 +9,7 @@ import pandas as pd
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, Study
 from epvs_bids.analyses.matching import listed
+from epvs_bids.analyses.outputs import read_failures
 
 NAME = "summary"
 
@@ -67,7 +68,7 @@ def _missing(study: Study) -> pd.DataFrame:
 
 def _reason(study: Study, label: str) -> str:
     """Why a participant has no score, as far as the files tell."""
-    message = study.failures.get(label)
+    message = read_failures(study.output_dir).get(label)
     if message:
         return message
     raw = study.bids_dir / label if study.bids_dir is not None else Path()
@@ -82,8 +83,9 @@ def run(study: Study) -> AnalysisResult:
     distribution, missing = _distribution(scores), _missing(study)
     passed = scores[scores["qc_pass"]]
     sentences = [
-        f"{row.n} scans of {row.n_participants} participants have a score of {row.region}; {row.n_passed} passed "
-        f"quality control, with a median of {row.median:.1f} (quartiles {row.q25:.1f} to {row.q75:.1f}) EPVS."
+        f"{row.n} scans of {row.n_participants} participants have a score of {row.region}; "
+        f"{row.n_passed} passed quality control, with a median of {row.median:.1f} EPVS "
+        f"(quartiles {row.q25:.1f} to {row.q75:.1f})."
         for row in distribution.itertuples()
     ]
     if len(missing):

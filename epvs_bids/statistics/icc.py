@@ -68,19 +68,15 @@ def _from_f(f_value: float, df1: float, df2: float, k: int, alpha: float) -> tup
 
 def _icc21(ms: _MeanSquares, n: int, k: int, alpha: float) -> Estimate:
     """ICC(2,1) with the approximate interval of Shrout & Fleiss (1979), p. 424."""
-    value = (ms.targets - ms.residual) / (
-        ms.targets + (k - 1) * ms.residual + k * (ms.raters - ms.residual) / n
-    )
+    between = k * (ms.raters - ms.residual) / n
+    value = (ms.targets - ms.residual) / (ms.targets + (k - 1) * ms.residual + between)
     if ms.residual == 0 or value >= 1:
         return Estimate(value, np.nan, np.nan)
-    rater_f = ms.raters / ms.residual
+    rated = k * value * ms.raters / ms.residual
     share = n * (1 + (k - 1) * value) - k * value
-    df = (
-        (k - 1)
-        * (n - 1)
-        * (k * value * rater_f + share) ** 2
-        / ((n - 1) * (k * value * rater_f) ** 2 + share**2)
-    )
+    if rated == 0 and share == 0:  # no variation between targets at all
+        return Estimate(value, np.nan, np.nan)
+    df = (k - 1) * (n - 1) * (rated + share) ** 2 / ((n - 1) * rated**2 + share**2)
     f_low = f_distribution.ppf(1 - alpha / 2, n - 1, df)
     f_high = f_distribution.ppf(1 - alpha / 2, df, n - 1)
     spread = k * ms.raters + (k * n - k - n) * ms.residual
