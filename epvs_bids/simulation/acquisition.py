@@ -1,0 +1,210 @@
+"""From tissue to scan: texture, lesions, bias field, the scanner's voxels and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from epvs_bids.simulation import operators
+from epvs_bids.simulation.anatomy import Anatomy, Box
+from epvs_bids.simulation.lesions import Lesion
+from epvs_bids.simulation.tissues import TISSUES
+from epvs_bids.simulation.tubes import volume_fraction
+
+Array = NDArray[np.float32]
+_FLUIDS = ("csf", "ventricle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a scan samples a person.
+
+    Parameters
+    ----------
+    voxel_size
+        mm along x, y, z.
+    thick_axis
+        Axis of the slices (0, 1, 2), or None for a three-dimensional acquisition.
+    in_plane
+        ``sinc`` rings at edges (no filter), ``gauss`` does not.
+    blur
+        Width of the point-spread function relative to the voxel.
+    noise
+        Standard deviation of each channel relative to white matter (1 / SNR).
+    bias
+        Standard deviation of the logarithm of the receive field.
+    offset
+        Shift of the voxel grid in voxels, along x, y, z.
+    """
+
+    voxel_size: tuple[float, float, float]
+    thick_axis: int | None = None
+    in_plane: Literal["sinc", "gauss"] = "gauss"
+    blur: float = 1.0
+    noise: float = 0.03
+    bias: float = 0.05
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texture:
+    """Variation within a tissue, as standard deviations relative to its intensity.
+
+    Parameters
+    ----------
+    fine, coarse
+        At 1.5 mm and at 8 mm.
+    fluid
+        Of CSF, whose flow makes it uneven, at 5 mm.
+    transition
+        Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps sharp borders).
+    """
+
+    fine: float = 0.02
+    coarse: float = 0.03
+    fluid: float = 0.08
+    transition: float = 0.5
+
+
+def paint(
+    rng: np.random.Generator, anatomy: Anatomy, intensities: Array, texture: Texture
+) -> Array:
+    """Give every voxel its tissue's intensity and texture.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    anatomy
+        Tissues.
+    intensities
+        float32, one per tissue.
+    texture
+        How much a tissue varies.
+
+    Returns
+    -------
+    image
+        float32 of the anatomy's shape.
+    """
+    shape, size = anatomy.tissues.shape, anatomy.box.voxel_size
+    image: Array = np.asarray(intensities, dtype=np.float32)[anatomy.tissues]
+    fine = operators.smooth_field(rng, shape, 1.5 / size)
+    coarse = operators.smooth_field(rng, shape, 8 / size)
+    flow = operators.smooth_field(rng, shape, 5 / size)
+    is_fluid = np.isin(np.arange(len(TISSUES)), [TISSUES.index(name) for name in _FLUIDS])
+    weight = np.where(is_fluid, texture.fluid, 0.0).astype(np.float32)[anatomy.tissues]
+    variation = texture.fine * fine + texture.coarse * coarse
+    image *= np.maximum(1 + np.where(weight > 0, weight * flow, variation), 0.2)
+    if texture.transition:
+        soft = ndimage.gaussian_filter(np.where(weight > 0, np.float32(1), image), texture.transition / size)
+        image = np.where(weight > 0, image, soft)
+    return image
+
+
+def add_lesions(image: Array, lesions: Sequence[Lesion], box: Box, *, fluid: float) -> NDArray[np.uint8]:
+    """Put lesions into an image, in place.
+
+    Parameters
+    ----------
+    image
+        float32 (X, Y, Z).
+    lesions
+        EPVS and lacunes go towards `fluid`; everything else multiplies the tissue.
+    box
+        The image's grid.
+    fluid
+        Intensity of the fluid in perivascular spaces.
+
+    Returns
+    -------
+    labels
+        uint8: 1 + the index (among the EPVS, up to 255) of the EPVS that fills more than 30 % of a voxel, else 0.
+    """
+    labels = np.zeros(image.shape, dtype=np.uint8)
+    index = 0
+    for lesion in lesions:
+        part, fraction = volume_fraction(lesion.tube, box.affine, image.shape, soft=lesion.soft)
+        if lesion.kind in ("epvs", "lacune"):
+            image[part] += fraction * np.float32(lesion.level) * (np.float32(fluid) - image[part])
+        else:
+            image[part] *= 1 + fraction * np.float32(lesion.level - 1)
+        if lesion.kind == "epvs":
+            index += 1
+            labels[part][fraction > 0.3] = min(index, 255)
+    return labels
+
+
+def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = None) -> tuple[Array, Array]:
+    """Matrices along one axis: fine voxels to the scanner's voxels, and those back to fine voxels.
+
+    Parameters
+    ----------
+    box
+        Fine grid.
+    protocol
+        Scanner's voxels.
+    axis
+        0, 1 or 2.
+    span
+        Length in mm that the scanner covers; the box by default.
+
+    Returns
+    -------
+    acquire
+        (scanner's voxels, fine voxels).
+    restore
+        (fine voxels, scanner's voxels): cubic B-spline.
+    """
+    count, step, size = box.shape[axis], box.voxel_size, protocol.voxel_size[axis]
+    length = span or count * step
+    samples = max(4, int(np.ceil(length / size)) + 1)
+    positions = (np.arange(samples) - (samples - 1) / 2 + protocol.offset[axis]) * size + (count - 1) * step / 2
+    kind: Literal["box", "sinc", "gauss"] = "box" if axis == protocol.thick_axis else protocol.in_plane
+    width = size * (1.0 if kind == "box" else protocol.blur)
+    acquire = operators.point_spread(count, step, positions, width=width, kind=kind)
+    restore = operators.spline(samples, (np.arange(count) * step - positions[0]) / size)
+    return acquire, restore
+
+
+def bias_field(rng: np.random.Generator, box: Box, strength: float) -> Array:
+    """Smooth receive field: exp(strength × a field of standard deviation 1 at 35 mm)."""
+    return np.exp(np.float32(strength) * operators.smooth_field(rng, box.shape, 35 / box.voxel_size))
+
+
+def rician(rng: np.random.Generator, clean: Array, noise: float) -> Array:
+    """Magnitude of a complex signal with normal noise of standard deviation `noise` in each channel."""
+    shape = clean.shape
+    real = clean + np.float32(noise) * rng.standard_normal(shape, dtype=np.float32)
+    imaginary = np.float32(noise) * rng.standard_normal(shape, dtype=np.float32)
+    return np.sqrt(real * real + imaginary * imaginary)
+
+
+def scan(rng: np.random.Generator, image: Array, box: Box, protocol: Protocol) -> Array:
+    """Sample an image with a scanner's voxels and noise, and bring it back to the fine grid.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    image
+        float32 on the fine grid, white matter at about 1.
+    box
+        The fine grid.
+    protocol
+        How.
+
+    Returns
+    -------
+    scan
+        float32, shape of `image`, at least 0: what one cubic B-spline interpolation of the scan gives.
+    """
+    matrices = [sampling(box, protocol, axis) for axis in range(3)]
+    clean = operators.apply(image * bias_field(rng, box, protocol.bias), [pair[0] for pair in matrices])
+    noisy = rician(rng, clean, protocol.noise)
+    return np.maximum(operators.apply(noisy, [pair[1] for pair in matrices]), 0)

@@ -1,0 +1,265 @@
+"""One simulated person's anatomy: the shipped label atlas, deformed, roughened and aged.
+
+The atlas (`epvs_bids/data/anatomy/labels.nii.gz`, 1 mm, MNI152 2009a) is made by `tools/make_anatomy_atlas.py`
+from samseg's probabilistic atlas (Puonti, Iglesias and Van Leemput 2016, NeuroImage 143:235; MIT licence) and
+nilearn's MNI152 tissue maps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from epvs_bids.simulation import operators
+from epvs_bids.simulation.tissues import ATLAS_LABELS, GANGLIA, TISSUES
+
+Array = NDArray[np.float32]
+Shape = tuple[int, int, int]
+
+ATLAS = Path(str(files("epvs_bids") / "data" / "anatomy" / "labels.nii.gz"))
+COMMISSURE = (0.0, 2.5, -4.5)
+"""Anterior commissure in MNI millimetres."""
+REGION_CENTRE = (0.0, 3.0, 1.0)
+"""Centre of mass of the atlas' basal ganglia in MNI millimetres."""
+_MARGIN = 14.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A grid of isotropic voxels, parallel to the MNI axes, in which a person is drawn.
+
+    Parameters
+    ----------
+    shape
+        Voxels (X, Y, Z), RAS.
+    voxel_size
+        mm.
+    centre
+        RAS mm of the middle of the box.
+    """
+
+    shape: Shape
+    voxel_size: float
+    centre: tuple[float, float, float] = REGION_CENTRE
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """4 × 4, voxel index to RAS mm."""
+        affine = np.diag([self.voxel_size] * 3 + [1.0])
+        affine[:3, 3] = np.array(self.centre) - self.voxel_size * (np.array(self.shape) - 1) / 2
+        return affine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """What makes one anatomy differ from the next; drawn once a person, used for every scan.
+
+    Parameters
+    ----------
+    seed
+        Of the smooth deformation and of the roughness of the outlines.
+    scale
+        Size relative to the atlas along x, y, z.
+    rotation
+        Residual rotation in radians about x, y, z.
+    shift
+        Residual translation in mm.
+    deformation
+        Standard deviation in mm of the smooth deformation.
+    ventricles, sulci
+        Log-odds added to ventricles and to sulcal CSF: above 0 they are wider (atrophy).
+    """
+
+    seed: int
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deformation: float = 1.3
+    ventricles: float = 0.0
+    sulci: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """Tissues of one person in one box.
+
+    Parameters
+    ----------
+    box
+        Where.
+    tissues
+        uint8 (X, Y, Z), index into `TISSUES`.
+    left
+        Boolean (X, Y, Z): the left hemisphere.
+    commissure
+        RAS mm of the anterior commissure.
+    """
+
+    box: Box
+    tissues: NDArray[np.uint8]
+    left: NDArray[np.bool_]
+    commissure: tuple[float, float, float]
+
+    @property
+    def ganglia(self) -> NDArray[np.bool_]:
+        """Boolean (X, Y, Z): caudate, putamen, pallidum, accumbens."""
+        return np.isin(self.tissues, [TISSUES.index(name) for name in GANGLIA])
+
+
+def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: float = 0.05) -> Person:
+    """Draw a person.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    age
+        Years; ventricles and sulci widen with it. None for a random width.
+    pose
+        Standard deviation in radians of the rotation that is left after a rigid registration.
+    """
+    width = rng.normal(0.0, 0.5) if age is None else (age - 65) / 15 * 0.4 + rng.normal(0, 0.3)
+    common = rng.normal(1.0, 0.035)
+    scale = common * rng.normal(1.0, 0.025, 3)
+    rotation, shift = rng.normal(0, pose, 3), rng.normal(0, 20 * pose, 3)
+    return Person(
+        seed=int(rng.integers(2**32)),
+        scale=(float(scale[0]), float(scale[1]), float(scale[2])),
+        rotation=(float(rotation[0]), float(rotation[1]), float(rotation[2])),
+        shift=(float(shift[0]), float(shift[1]), float(shift[2])),
+        deformation=float(rng.uniform(0.6, 1.6)),
+        ventricles=float(width + rng.normal(0, 0.3)),
+        sulci=float(width + rng.normal(0, 0.3)),
+    )
+
+
+@lru_cache(maxsize=4)
+def _atlas(box: Box) -> tuple[torch.Tensor, NDArray[np.float64], tuple[int, ...]]:
+    """Soft tissue maps of the atlas around a box: (1, C, X, Y, Z), the crop's affine, tissue of each channel."""
+    image = nib.load(ATLAS)
+    labels, affine = np.asarray(image.dataobj), np.asarray(image.affine)
+    half = np.array(box.shape) * box.voxel_size / 2 + _MARGIN
+    centre = np.array(box.centre) - affine[:3, 3]
+    low = np.maximum(np.floor(centre - half).astype(int), 0)
+    high = np.minimum(np.ceil(centre + half).astype(int) + 1, labels.shape)
+    crop = labels[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    maps, tissues = [], []
+    for index, name in enumerate(TISSUES):
+        member = np.isin(crop, ATLAS_LABELS[name]) if name in ATLAS_LABELS else crop == 0
+        if member.any():
+            sigma = 0.55 if name in ("claustrum", "csf", "choroid") else 0.9
+            maps.append(ndimage.gaussian_filter(member.astype(np.float32), sigma))
+            tissues.append(index)
+    moved = affine.copy()
+    moved[:3, 3] += low
+    return torch.from_numpy(np.stack(maps))[None], moved, tuple(tissues)
+
+
+def _rotation(angles: tuple[float, float, float]) -> NDArray[np.float64]:
+    """3 × 3 matrix of rotations about x, then y, then z."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x)
+
+
+def _template_positions(person: Person, box: Box, affine: NDArray[np.float64]) -> list[Array]:
+    """Where each voxel of the box lies in the atlas crop, in its voxels: three float32 (X, Y, Z).
+
+    The smooth deformation is drawn on a 9 mm lattice fixed to the atlas' origin, so that a person looks the
+    same in boxes of any size.
+    """
+    centre = np.array(REGION_CENTRE)
+    turn = np.diag(1 / np.array(person.scale)) @ _rotation(person.rotation).T
+    linear = turn @ box.affine[:3, :3]
+    offset = turn @ (box.affine[:3, 3] - np.array(person.shift) - centre) + centre - affine[:3, 3]
+    axes = [np.arange(size, dtype=np.float32) for size in box.shape]
+    rng = np.random.default_rng(person.seed)
+    lattice = rng.standard_normal((3, 26, 30, 26), dtype=np.float32) * person.deformation
+    positions = []
+    for row in range(3):
+        grid = np.float32(offset[row]) + np.zeros(box.shape, np.float32)
+        for axis, index in enumerate(axes):
+            grid += np.float32(linear[row, axis]) * np.expand_dims(index, [a for a in range(3) if a != axis])
+        positions.append(grid + operators.apply(lattice[row], _lattice_matrices(box)))
+    return positions
+
+
+def _lattice_matrices(box: Box) -> list[Array]:
+    """Matrices from the 9 mm lattice to the box."""
+    matrices = []
+    for axis, count in enumerate((26, 30, 26)):
+        mm = box.affine[axis, 3] + np.arange(box.shape[axis]) * box.voxel_size
+        matrices.append(operators.spline_noise(count, mm / 9.0 + count / 2 - (0, 2, 0)[axis]))
+    return matrices
+
+
+def draw_anatomy(person: Person, box: Box) -> Anatomy:
+    """Draw a person's tissues.
+
+    Parameters
+    ----------
+    person
+        Who.
+    box
+        Where; MNI millimetres.
+
+    Returns
+    -------
+    anatomy
+        The most probable tissue of each voxel, after deformation, with rough outlines.
+    """
+    maps, affine, tissues = _atlas(box)
+    rng = np.random.default_rng(person.seed + 1)
+    spans = maps.shape[2:]
+    noisy = maps.clone()
+    for channel, tissue in enumerate(tissues):
+        rough = 0.10 if TISSUES[tissue] in GANGLIA else 0.22
+        field = rough * operators.smooth_field(rng, spans, 3.0)
+        noisy[0, channel] += noisy[0, channel].clamp(max=0.3) * torch.from_numpy(field)
+        extra = {"ventricle": person.ventricles, "csf": person.sulci}.get(TISSUES[tissue], 0.0)
+        noisy[0, channel] *= float(np.exp(extra))
+    positions = _template_positions(person, box, affine)
+    grid = [torch.from_numpy(p * (2 / (n - 1)) - 1) for p, n in zip(positions, spans, strict=True)]
+    warped = torch.nn.functional.grid_sample(
+        noisy, torch.stack(grid[::-1], dim=-1)[None], align_corners=True, padding_mode="border"
+    )
+    return Anatomy(
+        box=box,
+        tissues=_most_probable(warped[0].numpy(), tissues),
+        left=positions[0] + np.float32(affine[0, 3]) < 0,
+        commissure=_commissure(positions, affine, box),
+    )
+
+
+def _most_probable(maps: Array, tissues: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Tissue of the highest of (C, X, Y, Z) maps (quicker than argmax along the first axis)."""
+    best = maps[0].copy()
+    winner = np.full(best.shape, tissues[0], dtype=np.uint8)
+    for channel, tissue in zip(maps[1:], tissues[1:], strict=True):
+        winner[channel > best] = tissue
+        np.maximum(best, channel, out=best)
+    return winner
+
+
+def _commissure(
+    positions: list[Array], affine: NDArray[np.float64], box: Box
+) -> tuple[float, float, float]:
+    """RAS mm of the voxel that maps nearest to the atlas' anterior commissure."""
+    target = np.array(COMMISSURE) - affine[:3, 3]
+    step = 4
+    coarse = [p[::step, ::step, ::step] for p in positions]
+    distance = sum((p - np.float32(t)) ** 2 for p, t in zip(coarse, target, strict=True))
+    nearest = np.array(np.unravel_index(int(np.argmin(distance)), coarse[0].shape)) * step
+    residual = target - np.array([p[tuple(nearest)] for p in positions])
+    x, y, z = box.affine[:3, :3] @ nearest + box.affine[:3, 3] + residual
+    return float(x), float(y), float(z)

@@ -1,0 +1,271 @@
+"""The quick path: one basal ganglia region, as the network sees it, with everything known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from epvs_bids.simulation import operators
+from epvs_bids.simulation.acquisition import Protocol, Texture, add_lesions, paint, scan
+from epvs_bids.simulation.anatomy import Anatomy, Box, draw_anatomy, draw_person
+from epvs_bids.simulation.contrast import Contrast, draw_intensities, draw_relaxation
+from epvs_bids.simulation.lesions import EpvsDistribution, Lesion, Mimics, draw_epvs
+from epvs_bids.simulation.mimics import draw_mimics
+from epvs_bids.simulation.tissues import TISSUES
+
+Array = NDArray[np.float32]
+Triple = tuple[float, float, float]
+
+REGION = Box(shape=(168, 128, 84), voxel_size=0.5)
+"""The paper's region: 168 × 128 × 84 voxels of 0.5 mm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionSettings:
+    """What regions vary in; each pair is a range from which a uniform value is drawn.
+
+    Parameters
+    ----------
+    contrasts
+        BIDS suffixes to choose from.
+    counts
+        Mean and dispersion (variance = mean + mean² / dispersion) of the number of EPVS.
+    max_count
+        No region has more.
+    epvs
+        Their calibre, length and place.
+    mimics
+        What must not be counted.
+    voxel_sizes
+        (x, y, z, thick axis or −1) to choose from; each size varies by ± 15 %.
+    noise
+        1 / SNR in white matter.
+    blur
+        Point spread relative to the voxel.
+    ringing
+        Fraction of scans with truncated k-space.
+    bias
+        Logarithmic standard deviation of the receive field.
+    visibility
+        Fraction of fluid inside EPVS.
+    epvs_contrast
+        Least intensity of the fluid relative to the putamen (the paper's PD shows EPVS bright).
+    texture
+        Scale of `Texture`.
+    jitter
+        Logarithmic standard deviation of tissue intensities beyond the signal equations.
+    mask_error
+        Standard deviation in mm of the segmentation's outline.
+    pose
+        Standard deviation in radians of the rotation left after registration.
+    """
+
+    contrasts: tuple[Contrast, ...] = ("PDw", "T2w", "T2w")
+    counts: tuple[float, float] = (8.0, 0.8)
+    max_count: int = 45
+    epvs: EpvsDistribution = field(default_factory=EpvsDistribution)
+    mimics: Mimics = field(default_factory=Mimics)
+    voxel_sizes: tuple[tuple[float, float, float, int], ...] = (
+        (0.49, 0.49, 0.8, -1),
+        (1.0, 1.0, 1.0, -1),
+        (0.7, 0.7, 0.7, -1),
+        (0.7, 0.7, 3.0, 2),
+        (0.6, 0.6, 3.3, 2),
+        (0.85, 0.85, 2.4, 2),
+        (0.5, 0.5, 2.0, 2),
+        (0.6, 3.0, 0.6, 1),
+    )
+    noise: tuple[float, float] = (0.01, 0.12)
+    blur: tuple[float, float] = (0.8, 1.5)
+    ringing: float = 0.4
+    bias: tuple[float, float] = (0.0, 0.12)
+    visibility: tuple[float, float] = (0.6, 1.0)
+    epvs_contrast: tuple[float, float] = (1.3, 1.8)
+    texture: tuple[float, float] = (0.3, 2.5)
+    jitter: tuple[float, float] = (0.0, 0.08)
+    mask_error: tuple[float, float] = (0.2, 0.9)
+    pose: float = 0.07
+
+
+TRAINING = RegionSettings()
+"""What the default model is trained on."""
+
+HELD_OUT = RegionSettings(
+    counts=(7.0, 1.0),
+    epvs=EpvsDistribution(calibre=1.5, calibre_spread=0.25, length=7.0, length_spread=0.35, cluster=0.15),
+    mimics=Mimics(lacunes=1.2, hyperintensities=3.0),
+    voxel_sizes=((0.55, 0.55, 1.0, -1), (0.9, 0.9, 0.9, -1), (0.5, 0.5, 2.5, 2), (0.75, 0.75, 2.8, 2)),
+    noise=(0.015, 0.08),
+    visibility=(0.65, 1.0),
+)
+"""Another calibre distribution, noise and resolution, and more lacunes than training ever sees."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedRegion:
+    """One region and its truth.
+
+    Parameters
+    ----------
+    image
+        float32 (168, 128, 84): the scan on the 0.5 mm grid, intensities as acquired (white matter about 1).
+    mask
+        float32 in [0, 1]: the smooth mask, from a segmentation with small errors.
+    labels
+        uint8: 1 + index of the EPVS in each voxel.
+    epvs
+        One row an EPVS: ``x y z`` (RAS mm), ``calibre``, ``length`` (mm), ``visibility``, ``in_slice``.
+    slice_count
+        EPVS that the slice of the anterior commissure shows.
+    contrast
+        BIDS suffix.
+    fluid_contrast
+        Contrast of the fluid in EPVS to the putamen, relative to the putamen.
+    protocol
+        Voxels and noise.
+    anatomy
+        Tissues and the box.
+    lesions
+        Everything added to the anatomy.
+    """
+
+    image: Array
+    mask: Array
+    labels: NDArray[np.uint8]
+    epvs: pd.DataFrame
+    slice_count: int
+    contrast: Contrast
+    fluid_contrast: float
+    protocol: Protocol
+    anatomy: Anatomy
+    lesions: tuple[Lesion, ...]
+
+    @property
+    def total_count(self) -> int:
+        """Number of EPVS."""
+        return len(self.epvs)
+
+    @property
+    def region(self) -> Array:
+        """Image × mask, divided by its maximum: what the network sees (section 2.1 of the paper)."""
+        product = self.image * self.mask
+        return np.asarray(product / product.max(), dtype=np.float32)
+
+
+def simulate_region(
+    seed: int, settings: RegionSettings = TRAINING, *, anatomy: Anatomy | None = None, count: int | None = None
+) -> SimulatedRegion:
+    """Simulate one region.
+
+    Parameters
+    ----------
+    seed
+        The same seed and settings give the same region.
+    settings
+        What varies.
+    anatomy
+        Use this anatomy (on the grid `REGION`) instead of drawing one, which takes most of the time.
+    count
+        Number of EPVS; drawn from the settings by default.
+    """
+    rng = np.random.default_rng(seed)
+    if anatomy is None:
+        anatomy = draw_anatomy(draw_person(rng, pose=settings.pose), REGION)
+    if count is None:
+        count = draw_count(rng, *settings.counts, most=settings.max_count)
+    mimics = draw_mimics(rng, anatomy, settings.mimics)
+    epvs = draw_epvs(rng, anatomy, count, settings.epvs, visibility=settings.visibility)
+    lesions = (*mimics, *epvs)
+    contrast = settings.contrasts[int(rng.integers(len(settings.contrasts)))]
+    relaxation = draw_relaxation(rng, variation=0.04, iron=rng.uniform(0, 0.25))
+    intensities, _ = draw_intensities(rng, contrast, relaxation, jitter=rng.uniform(*settings.jitter))
+    amount = rng.uniform(*settings.texture)
+    image = paint(rng, anatomy, intensities, Texture(fine=0.02 * amount, coarse=0.03 * amount))
+    fluid = fluid_level(intensities, rng.uniform(*settings.epvs_contrast))
+    labels = add_lesions(image, lesions, anatomy.box, fluid=fluid)
+    protocol = draw_protocol(rng, settings)
+    return SimulatedRegion(
+        image=scan(rng, image, anatomy.box, protocol),
+        mask=smooth_mask(rng, anatomy, rng.uniform(*settings.mask_error)),
+        labels=labels,
+        epvs=epvs_table(epvs, anatomy, half_slice=0.5),
+        slice_count=sum(lesion.tube.crosses(anatomy.commissure[2], 0.5) for lesion in epvs),
+        contrast=contrast,
+        fluid_contrast=fluid / float(intensities[TISSUES.index("putamen")]) - 1,
+        protocol=protocol,
+        anatomy=anatomy,
+        lesions=lesions,
+    )
+
+
+def draw_count(rng: np.random.Generator, mean: float, dispersion: float, *, most: int) -> int:
+    """Negative binomial number of EPVS, variance = mean + mean² / dispersion, at most `most`."""
+    return min(int(rng.negative_binomial(dispersion, dispersion / (dispersion + mean))), most)
+
+
+def fluid_level(intensities: Array, least: float) -> float:
+    """Intensity of the fluid in EPVS: that of CSF, but at least `least` times the putamen's."""
+    return float(max(intensities[TISSUES.index("csf")], least * intensities[TISSUES.index("putamen")]))
+
+
+def draw_protocol(rng: np.random.Generator, settings: RegionSettings) -> Protocol:
+    """Draw voxels, point spread and noise."""
+    x, y, z, thick = settings.voxel_sizes[int(rng.integers(len(settings.voxel_sizes)))]
+    in_plane, through = rng.uniform(0.85, 1.15, 2)
+    factors = [through if axis == thick else in_plane for axis in range(3)]
+    offset = rng.uniform(-0.5, 0.5, 3)
+    return Protocol(
+        voxel_size=(x * factors[0], y * factors[1], z * factors[2]),
+        thick_axis=thick if thick >= 0 else None,
+        in_plane="sinc" if rng.random() < settings.ringing else "gauss",
+        blur=float(rng.uniform(*settings.blur)),
+        noise=float(rng.uniform(*settings.noise)),
+        bias=float(rng.uniform(*settings.bias)),
+        offset=(float(offset[0]), float(offset[1]), float(offset[2])),
+    )
+
+
+def smooth_mask(rng: np.random.Generator, anatomy: Anatomy, error: float) -> Array:
+    """Mask of the basal ganglia: segmented with an uneven outline, dilated four times, smoothed by σ = 2 voxels.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    anatomy
+        Tissues.
+    error
+        Standard deviation in mm of the outline.
+    """
+    soft = ndimage.gaussian_filter(anatomy.ganglia.astype(np.float32), 1.6)
+    shift = operators.smooth_field(rng, soft.shape, 12.0) * np.float32(error)
+    binary = soft > 0.5 + np.clip(shift * 0.5, -0.35, 0.35)
+    for _ in range(4):
+        binary = _dilate(binary)
+    return np.clip(ndimage.gaussian_filter(binary.astype(np.float32), 2.0, mode="constant"), 0, 1)
+
+
+def _dilate(binary: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """One binary dilation with six neighbours."""
+    grown = binary.copy()
+    for axis in range(3):
+        ahead = [slice(None)] * 3
+        behind = [slice(None)] * 3
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        grown[tuple(ahead)] |= binary[tuple(behind)]
+        grown[tuple(behind)] |= binary[tuple(ahead)]
+    return grown
+
+
+def epvs_table(epvs: list[Lesion], anatomy: Anatomy, *, half_slice: float) -> pd.DataFrame:
+    """Centre (RAS mm), calibre, length, visibility, and whether the slice of the commissure shows each EPVS."""
+    height = anatomy.commissure[2]
+    rows = [
+        (*lesion.tube.centre, lesion.tube.calibre, lesion.tube.length, lesion.level, lesion.tube.crosses(height, half_slice))
+        for lesion in epvs
+    ]
+    return pd.DataFrame(rows, columns=["x", "y", "z", "calibre", "length", "visibility", "in_slice"])
