@@ -16,7 +16,7 @@ OPEN, DONE, UNRATABLE = "open", "done", "unratable"
 STATES = (OPEN, DONE, UNRATABLE)
 MAX_MARKS = 500
 FORMAT = 1
-_RATER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z-])?")
+_RATER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z])?")
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def check_rater(name: str) -> str:
     Raises
     ------
     UsageError
-        When it can't: up to 32 letters, digits and hyphens, a letter first, no digit last (the number of the
-        reading follows).
+        When it can't: up to 32 letters, digits and hyphens, a letter first and last (the number of the
+        reading follows), and no `potter` in it, by which the group level knows columns of Potter classes.
     """
-    if not _RATER.fullmatch(name):
+    if not _RATER.fullmatch(name) or "potter" in name.lower():
         raise UsageError(
             f"{name!r} can't be a rater's name: use up to 32 letters, digits and hyphens, a letter first "
-            "and no digit last."
+            "and last, and not the word Potter."
         )
     return name
 

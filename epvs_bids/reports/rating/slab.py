@@ -29,8 +29,7 @@ HALF_HEIGHT = 30.0
 REGION = (40.0, 40.0, 10.0)
 """Half widths (mm) along x, y, z of the box around the commissure that sets the grey levels.
 
-It holds the basal ganglia and the fluid beside them, not the scalp, whose fat would leave them little contrast
-on PD.
+It holds the basal ganglia and the fluid beside them, not the scalp, whose fat would take the contrast on PD.
 """
 
 WINDOW_PERCENTILES = (2.0, 98.0)

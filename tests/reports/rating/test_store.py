@@ -171,3 +171,21 @@ def test_failed_writing_is_made_up_for(output: Path) -> None:
     again = store_of(output)
     again.open("A")
     assert counts(again)["A1"].tolist() == [2]
+
+
+def test_the_group_level_reads_the_table(output: Path) -> None:
+    from epvs_bids.analyses.raters import kind_of_pair
+    from epvs_bids.analyses.tables import rater_columns, read_ratings
+
+    store = store_of(output, repeats=1.0)
+    for position in range(len(store.overview("A")["states"])):
+        store.save("A", position, {"marks": MARKS, "level": -5.0, "state": "done"})
+    ratings = read_ratings(store.counts_path, known={"sub-01", "sub-02"})
+    assert rater_columns(ratings, store.counts_path, rater=None, site=None) == ("A1", "A2")
+    assert kind_of_pair("A1", "A2") == "intra-rater"
+    assert ratings["A1"].tolist() == [2.0, 2.0, 2.0]
+    assert set(zip(ratings["participant_id"], ratings["session_id"], strict=True)) == {
+        ("sub-01", ""),
+        ("sub-02", "ses-1"),
+        ("sub-02", "ses-2"),
+    }
