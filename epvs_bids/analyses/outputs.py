@@ -123,18 +123,19 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     return scores.sort_values(["participant_id", "session_id", "scan", "region"], ignore_index=True)
 
 
-def read_failures(output_dir: Path) -> dict[str, str]:
-    """Why scans were not scored in the last participant run: reason by participant (`sub-…`).
+def read_failures(output_dir: Path) -> list[tuple[str, str, str]]:
+    """Participant, session (may be empty) and reason of every scan without a score in the last participant run.
 
     From `logs/scans/*.json`, which that level leaves for every scan; files that can't be read are passed
     over.
     """
-    reasons: dict[str, str] = {}
-    for path in sorted((output_dir / "logs" / "scans").glob("sub-*.json")):
+    found = []
+    for path in sorted((output_dir / "logs" / "scans").glob("*.json")):
         try:
-            reason = read_json(path).get("reason")
+            status = read_json(path)
         except EPVSError:
             continue
-        if reason:
-            reasons[_entity(path.stem, "sub")] = str(reason)
-    return reasons
+        if status.get("result") in ("failed", "stopped", "missing"):
+            labels = [str(status.get(key) or "") for key in ("participant_id", "session_id")]
+            found.append((labels[0], labels[1], str(status.get("reason") or "no reason is known")))
+    return found

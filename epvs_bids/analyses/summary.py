@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from epvs_bids.analyses import plots
@@ -53,26 +51,25 @@ def _distribution(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _missing(study: Study) -> pd.DataFrame:
     """Everybody who is in the data set and has no usable score, with the reason."""
-    scores = study.scores
-    failed = scores[~scores["qc_pass"]]
+    scores, wanted = study.scores, study.options.participants
+    rejected = scores[~scores["qc_pass"]]
     rows = [
-        (row.participant_id, row.session_id or None, f"failed quality control: {row.qc_reason}")
-        for row in failed.itertuples()
+        (row.participant_id, row.session_id, f"failed quality control: {row.qc_reason}")
+        for row in rejected.itertuples()
     ]
-    everybody = study.known_participants
-    wanted = study.options.participants
-    absent = sorted((everybody & set(wanted) if wanted else everybody) - set(scores["participant_id"]))
-    rows += [(label, None, _reason(study, label)) for label in absent]
-    return pd.DataFrame(rows, columns=["participant_id", "session_id", "reason"])
+    scored = set(zip(scores["participant_id"], scores["session_id"], strict=True))
+    failures = [failure for failure in read_failures(study.output_dir) if failure[:2] not in scored]
+    rows += [failure for failure in failures if not wanted or failure[0] in wanted]
+    everybody = study.known_participants & set(wanted) if wanted else study.known_participants
+    named = {row[0] for row in rows} | set(scores["participant_id"])
+    rows += [(label, "", _reason(study, label)) for label in sorted(everybody - named)]
+    table = pd.DataFrame(rows, columns=["participant_id", "session_id", "reason"])
+    return table.assign(session_id=table["session_id"].replace("", None)).drop_duplicates()
 
 
 def _reason(study: Study, label: str) -> str:
-    """Why a participant has no score, as far as the files tell."""
-    message = read_failures(study.output_dir).get(label)
-    if message:
-        return message
-    raw = study.bids_dir / label if study.bids_dir is not None else Path()
-    if study.bids_dir is not None and not raw.is_dir():
+    """Why a participant whom no log mentions has no score."""
+    if study.bids_dir is not None and not (study.bids_dir / label).is_dir():
         return "listed in participants.tsv, but there is no folder"
     return "not scored yet"
 
