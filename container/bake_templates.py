@@ -1,4 +1,4 @@
-"""Put the templates that the app may ask for into TEMPLATEFLOW_HOME, as the image is built (needs network)."""
+"""Put the templates that the app may ask for into TEMPLATEFLOW_HOME, as the image is built."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ superior. Transforms are 4 × 4 matrices that map millimetres of the grid's spac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -75,12 +75,28 @@ class RoiParameters:
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise BadDataError(f"Unknown preprocessing field(s): {', '.join(sorted(unknown))}.")
-        parameters = cls(**{**values, "shape": tuple(values.get("shape", cls.shape))})
-        if parameters.intensity not in ("maximum", "percentile"):
-            raise BadDataError(
-                f"Unknown intensity rescaling {parameters.intensity!r}: maximum or percentile."
-            )
-        return parameters
+        read = {**cls().to_dict(), **values}
+        for name, sound in _SOUND.items():
+            if not sound(read[name]):
+                raise BadDataError(
+                    f"Preprocessing field {name} is {read[name]!r:.60}, which makes no region."
+                )
+        return cls(**{**read, "shape": as_shape(read["shape"])})
+
+
+_SOUND: Mapping[str, Callable[[Any], bool]] = {
+    "voxel_size": lambda value: type(value) in (int, float) and 0.1 <= value <= 10,
+    "shape": lambda value: (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(type(size) is int and 0 < size <= 2048 for size in value)
+    ),
+    "dilations": lambda value: type(value) is int and 0 <= value <= 100,
+    "sigma": lambda value: type(value) in (int, float) and 0 <= value <= 100,
+    "intensity": lambda value: value in ("maximum", "percentile"),
+    "registration": lambda value: isinstance(value, bool),
+}
+"""What each field of a file may be."""
 
 
 @dataclass(frozen=True)

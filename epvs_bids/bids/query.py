@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bids.layout import BIDSLayout
+from sqlalchemy.exc import SQLAlchemyError
 
 from epvs_bids.bids.filters import QUERIES, Filters
 from epvs_bids.bids.index import IMAGES, index_anatomy, open_database, participants_of
@@ -165,8 +166,9 @@ def _images(layout: BIDSLayout, participants: Iterable[str], query: Any) -> dict
     """Ask pybids, and keep the files whose name agrees with their folder, by participant."""
     try:
         paths = [Path(path) for path in layout.get(return_type="filename", **query)]
-    except (ValueError, TypeError, RuntimeError, re.error) as error:
-        raise BadDataError(f"The BIDS filters can't be used: {error}") from error
+    except (ValueError, TypeError, RuntimeError, re.error, SQLAlchemyError) as error:
+        what = str(error).partition("\n")[0]  # the rest is SQL
+        raise BadDataError(f"The BIDS filters can't be used: {what}") from error
     images: dict[str, list[Path]] = {label: [] for label in participants}
     for path in paths:
         label, _ = labels_of(path)

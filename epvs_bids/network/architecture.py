@@ -120,10 +120,7 @@ class Architecture:
             raise BadDataError(
                 f"The model's architecture has a field that this version does not know: {', '.join(unknown)}."
             )
-        try:
-            architecture = cls(**{name: _tuples(value) for name, value in values.items()})
-        except TypeError as error:
-            raise BadDataError(f"The model's architecture can't be read: {error}.") from error
+        architecture = cls(**{name: _tuples(value) for name, value in values.items()})
         architecture.check()
         return architecture
 
@@ -144,10 +141,18 @@ class Architecture:
             if getattr(self, name) not in allowed:
                 raise BadDataError(f"Architecture: {name} is {getattr(self, name)!r}, not one of {allowed}.")
         for name in ("features", "blocks", "convolutions", "maps", "profile"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+            if not _is_size(getattr(self, name), _LARGEST.get(name, _LARGEST_WIDTH)):
                 raise BadDataError(
-                    f"Architecture: {name} is {getattr(self, name)!r}, not a positive whole number."
+                    f"Architecture: {name} is {getattr(self, name)!r:.60}, not a usable whole number."
                 )
+        lists = {"dense": (self.dense,), "channels": self.channels, "dilations": self.dilations}
+        for name, stages in lists.items():
+            sound = stages is None or (isinstance(stages, tuple) and all(map(_are_sizes, stages)))
+            if not sound or (stages is not None and not 0 < len(stages) <= _LARGEST["blocks"]):
+                value = getattr(self, name)
+                raise BadDataError(f"Architecture: {name} is {value!r:.60}; lists of sizes are expected.")
+        if any(not stage for stage in self.stages):
+            raise BadDataError("Architecture: channels has a stage without layers.")
         if [len(stage) for stage in self.stages] != [len(stage) for stage in self.stage_dilations]:
             raise BadDataError("Architecture: dilations and channels have different lengths.")
 
@@ -160,6 +165,24 @@ COUNTING = Architecture(
     scaling="robust",
 )
 """The small network that counts by adding up a detection map (ours): a cell is 1 mm, its context 17 mm."""
+
+
+_LARGEST = {"blocks": 8, "convolutions": 32}
+_LARGEST_WIDTH = 2**16
+
+
+def _is_size(value: object, largest: int) -> bool:
+    """Whether a value of a file is a whole number that can be built."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
+
+
+def _are_sizes(values: object) -> bool:
+    """Whether a value of a file is a short tuple of such numbers."""
+    return (
+        isinstance(values, tuple)
+        and len(values) <= _LARGEST["convolutions"]
+        and all(_is_size(value, _LARGEST_WIDTH) for value in values)
+    )
 
 
 def _tuples(value: object) -> Any:  # noqa: ANN401 (what JSON holds)

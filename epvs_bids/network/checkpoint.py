@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
@@ -30,6 +31,7 @@ FORMAT_VERSION = 1
 DEFAULT_MODEL = Path(str(files("epvs_bids") / "data" / "models" / "default"))
 """The model that ships with the package."""
 
+_MEMBER = re.compile(r"model-\d+")
 WEIGHTS, DESCRIPTION, ENSEMBLE = "model.safetensors", "model.json", "ensemble.json"
 
 
@@ -102,12 +104,13 @@ class ModelDescription:
         ):
             if names:
                 raise BadDataError(f"the description {problem}: {', '.join(sorted(names))}.")
+        for name, kind in _KINDS.items():
+            if not isinstance(values.get(name, kind()), kind):
+                raise BadDataError(f"{name} is {values[name]!r:.60}; {_KIND_NAMES[kind]} is expected.")
         read = dict(values)
         read["architecture"] = Architecture.from_dict(values["architecture"])
-        shape = values["input_shape"]
-        if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
-            raise BadDataError(f"input_shape is {shape!r}; three positive whole numbers are expected.")
-        read["input_shape"] = tuple(shape)
+        read["input_shape"] = _checked_shape(values["input_shape"])
+        _check_calibration(values.get("calibration"))
         return cls(**read)
 
     def check_preprocessing(self, preprocessing: Mapping[str, Any]) -> None:
@@ -125,6 +128,36 @@ class ModelDescription:
                     f"The region was made with {name} = {theirs.get(name)!r}; the model was trained with "
                     f"{ours.get(name)!r}. Run the participant level with --model, so that both agree."
                 )
+
+
+_KINDS: Mapping[str, type] = {
+    "architecture": dict,
+    "preprocessing": dict,
+    "training": dict,
+    "metrics": dict,
+    "versions": dict,
+    "card": str,
+    "weights_sha256": str,
+}
+_KIND_NAMES: Mapping[type, str] = {dict: "an object", str: "a text"}
+_LONGEST_AXIS = 2048
+
+
+def _checked_shape(shape: object) -> tuple[int, int, int]:
+    """Return the input shape that a file gives, or refuse it."""
+    sizes = shape if isinstance(shape, list | tuple) else ()
+    if len(sizes) == 3 and all(type(size) is int and 0 < size <= _LONGEST_AXIS for size in sizes):
+        return (sizes[0], sizes[1], sizes[2])
+    raise BadDataError(f"input_shape is {shape!r:.60}; three positive whole numbers are expected.")
+
+
+def _check_calibration(calibration: object) -> None:
+    """Refuse a calibration that is no line."""
+    if calibration is None:
+        return
+    numbers = calibration if isinstance(calibration, dict) else {}
+    if not all(type(numbers.get(name)) in (int, float) for name in ("slope", "intercept")):
+        raise BadDataError(f"calibration is {calibration!r:.60}; a slope and an intercept are expected.")
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,7 +238,9 @@ def load_models(directory: Path) -> list[LoadedModel]:
         names = read_json(directory / ENSEMBLE).get("models")
         if not isinstance(names, list) or not names:
             raise BadDataError(f"{directory / ENSEMBLE}: the field models is missing or empty.")
-        models = [_load_one(directory / str(name)) for name in names]
+        if not all(isinstance(name, str) and _MEMBER.fullmatch(name) for name in names):
+            raise BadDataError(f"{directory / ENSEMBLE}: models has names other than model-1, model-2 …")
+        models = [_load_one(directory / name) for name in names]
         _check_members(directory, models)
         return models
     if not (directory / DESCRIPTION).is_file():
@@ -229,10 +264,17 @@ def _load_one(directory: Path) -> LoadedModel:
     path = directory / DESCRIPTION
     try:
         description = ModelDescription.from_dict(read_json(path))
-        network = build_network(description.architecture, description.input_shape)
     except BadDataError as error:
         raise BadDataError(f"{path}: {error}") from error
-    _fill(network, read_weights(directory, description.weights_sha256), directory / WEIGHTS)
+    weights = read_weights(directory, description.weights_sha256)
+    try:
+        with torch.device("meta"):  # takes no memory: the file's weights bound what is built below
+            shape = build_network(description.architecture, description.input_shape)
+    except (BadDataError, RuntimeError, OverflowError) as error:
+        raise BadDataError(f"{path}: {error}") from error
+    _check_weights(shape.state_dict(), weights, directory / WEIGHTS)
+    network = build_network(description.architecture, description.input_shape)
+    network.load_state_dict(weights)
     return LoadedModel(network.eval(), description, directory.name)
 
 
@@ -257,9 +299,8 @@ def read_weights(directory: Path, sha256: str) -> dict[str, Tensor]:
         raise BadDataError(f"{path} is no safetensors file ({error}).") from error
 
 
-def _fill(network: RegressionNetwork, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Copy weights into a network, naming the first that does not fit."""
-    expected = network.state_dict()
+def _check_weights(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> None:
+    """Name the first weight that does not fit."""
     for name, tensor in expected.items():
         if name not in weights:
             raise BadDataError(
@@ -273,4 +314,3 @@ def _fill(network: RegressionNetwork, weights: Mapping[str, Tensor], path: Path)
     unknown = sorted(set(weights) - set(expected))
     if unknown:
         raise BadDataError(f"{path} has {unknown[0]}, which the architecture of {DESCRIPTION} does not.")
-    network.load_state_dict(dict(weights))

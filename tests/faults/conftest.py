@@ -1,0 +1,56 @@
+"""What the fault tests share: the mark that `docs/faults.md` is made from, and how a run is judged by it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from epvs_bids.cli import main
+from epvs_bids.errors import EPVSError
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "fault(what, *, says, code, keeps): a fault, the words and the exit code that the user sees, and "
+        "what is kept; tools/make_fault_table.py makes docs/faults.md of these marks",
+    )
+
+
+@pytest.fixture
+def mark(request: pytest.FixtureRequest) -> pytest.Mark:
+    found = request.node.get_closest_marker("fault")
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def refuses(mark: pytest.Mark) -> Callable[..., None]:
+    """Call a function; it has to raise the error that the mark announces, in words for a user."""
+
+    def check(function: Callable[..., object], *arguments: object, **keywords: object) -> None:
+        with pytest.raises(EPVSError) as caught:
+            function(*arguments, **keywords)
+        assert mark.kwargs["says"] in str(caught.value)
+        assert caught.value.exit_code == mark.kwargs.get("code", 65)
+
+    return check
+
+
+@pytest.fixture
+def ends(mark: pytest.Mark, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """Run the app in this process; exit code and words have to be those of the mark."""
+
+    def check(*words: object) -> str:
+        code = main([str(word) for word in words])
+        captured = capfd.readouterr()
+        shown = captured.out + captured.err
+        assert mark.kwargs["says"] in shown
+        assert code == mark.kwargs.get("code", 65), shown
+        assert "Traceback" not in shown
+        return shown
+
+    yield check
+    logging.shutdown()
