@@ -116,7 +116,9 @@ def resample_to_grid(
     resampler.SetSize(grid.shape)
     resampler.SetTransform(mapping)
     resampler.SetInterpolator({0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}[order])
-    values = sitk.GetArrayViewFromImage(resampler.Execute(sitk.GetImageFromArray(part))).T
+    resampled = resampler.Execute(sitk.GetImageFromArray(part))
+    # A view does not keep its image alive: `resampled` must outlive it.
+    values = sitk.GetArrayViewFromImage(resampled).T
     return np.ascontiguousarray(np.maximum(values, 0.0), dtype=np.float32)
 
 
