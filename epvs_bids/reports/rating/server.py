@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -87,6 +88,11 @@ class RatingServer(ThreadingHTTPServer):
     def url(self) -> str:
         """Address of the page, with the secret."""
         return f"http://{ADDRESS}:{self.server_port}/{self.token}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's signature
+        """Log what broke a connection; a page that was closed during an answer is nothing to report."""
+        expected = isinstance(sys.exception(), ConnectionError | TimeoutError)
+        LOGGER.log(logging.DEBUG if expected else logging.ERROR, "A connection broke off", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

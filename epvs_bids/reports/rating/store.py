@@ -49,6 +49,7 @@ class Store:
     _locks: ExitStack = field(default_factory=ExitStack, init=False)
     _busy: threading.RLock = field(default_factory=threading.RLock, init=False)
     _loading: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _cache: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def folder(self) -> Path:
@@ -176,9 +177,10 @@ class Store:
         CannotCreateError
             When a file can't be written.
         """
+        slab = self.slab(self.reading(rater, position)[1])
         with self._busy:
             old, scan = self.reading(rater, position)
-            new = sessions.parse_reading(old, content, self.slab(scan))
+            new = sessions.parse_reading(old, content, slab)
             self._keep(sessions.with_reading(self.open(rater), self.visible(rater)[position], new))
             if new.state != sessions.OPEN or old.state != sessions.OPEN:
                 self._export(rater, new, scan)
@@ -197,10 +199,9 @@ class Store:
                 value=str(len(reading.marks)) if done else MISSING,
             )
             path = self.marks_path(scan)
-            marks = tables.with_marks(
-                tables.read_table(path, tables.MARKER_COLUMNS), column=name, points=points
-            )
-            tables.write_marks(path, marks)
+            if done or path.exists():  # no file: nobody looked; an empty one: nothing found
+                marks = tables.read_table(path, tables.MARKER_COLUMNS)
+                tables.write_marks(path, tables.with_marks(marks, column=name, points=points))
             description = {name: tables.count_description(rater, reading.number)}
             tables.write_counts(self.counts_path, counts, description)
 
@@ -212,13 +213,25 @@ class Store:
         BadDataError
             When the image can't be read.
         """
-        with self._loading:
-            if scan.name not in self._slabs:
-                self._slabs[scan.name] = load_slab(scan.image)
-            self._slabs.move_to_end(scan.name)
+        found = self._cached(scan)
+        if found is None:
+            with self._loading:  # one at a time: each takes seconds and much memory
+                found = self._cached(scan) or self._load(scan)
+        return found
+
+    def _cached(self, scan: Scan) -> Slab | None:
+        with self._cache:
+            if scan.name in self._slabs:
+                self._slabs.move_to_end(scan.name)
+            return self._slabs.get(scan.name)
+
+    def _load(self, scan: Scan) -> Slab:
+        slab = load_slab(scan.image)
+        with self._cache:
+            self._slabs[scan.name] = slab
             while len(self._slabs) > KEPT_SLABS:
                 self._slabs.popitem(last=False)
-            return self._slabs[scan.name]
+        return slab
 
     def prefetch(self, rater: str, position: int) -> None:
         """Read the scan at a position ahead, in the background, if there is one."""
