@@ -26,6 +26,11 @@ _LOGGER = logging.getLogger(__name__)
 
 GROUP_PAGE = "group.html"
 REGION_NAMES = {"BG": "Basal ganglia"}
+SALIENCY_TEXTS = {
+    "gradient": "derivative of the score by each voxel",
+    "smoothgrad": "SmoothGrad: mean derivative of the score over noisy copies",
+    "occlusion": "occlusion: fall of the score when a block is covered",
+}
 
 
 def write_participant_page(output_dir: Path, participant_label: str) -> Path:
@@ -92,6 +97,7 @@ def _environment() -> Environment:
         niivue=_niivue,
         version=__version__,
         region_names=REGION_NAMES,
+        saliency_texts=SALIENCY_TEXTS,
     )
     return environment
 

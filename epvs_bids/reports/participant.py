@@ -32,6 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _DPI = 110
 _AGE_NEIGHBOURS = 5.0
+_UNFINISHED = ("failed", "stopped", "missing")
 POTTER = {"0": "none", "1": "1–10", "2": "11–20", "3": "21–40", "4": "more than 40"}
 """Counts that the classes of Potter et al. 2015 (doi:10.1159/000375153) stand for."""
 
@@ -43,7 +44,24 @@ def participant_view(output_dir: Path, participant: str) -> dict[str, Any]:
     scans = [
         _scan_view(output_dir, scan, everyone, ages) for scan in outputs.find_scans(output_dir, participant)
     ]
-    return {"participant": participant, "scans": scans, "problems": []}
+    return {"participant": participant, "scans": scans, "problems": problems(output_dir, participant)}
+
+
+def problems(output_dir: Path, participant: str) -> list[dict[str, str]]:
+    """List the scans of a participant that the last run did not finish, with the reason.
+
+    From `logs/scans/<scan>.json`, which the participant level leaves for every scan.
+    """
+    statuses = [
+        outputs.content(path)
+        for path in sorted((output_dir / "logs" / "scans").glob("*.json"))
+        if outputs.entity(path.stem, "sub") == participant
+    ]
+    return [
+        {"title": f"{status.get('scan', '')}: {status['result']}", "text": str(status.get("reason") or "")}
+        for status in statuses
+        if status.get("result") in _UNFINISHED
+    ]
 
 
 def _scan_view(
@@ -51,6 +69,7 @@ def _scan_view(
 ) -> dict[str, Any]:
     """Gather what one scan's section shows."""
     scores = outputs.rows(scan.files["scores"]) if "scores" in scan.files else []
+    sidecar = outputs.content(scan.files["sidecar"]) if "sidecar" in scan.files else {}
     age = outputs.age_of(ages, scan.participant, scan.session)
     return {
         "name": scan.name,
@@ -58,7 +77,9 @@ def _scan_view(
         "space": scan.space,
         "age": age,
         "scores": [_score_view(row, everyone, ages, age) for row in scores],
-        "sidecar": flat(outputs.content(scan.files["sidecar"]) if "sidecar" in scan.files else {}),
+        "sidecar": flat(sidecar),
+        "quality": _quality(sidecar),
+        "method": _saliency_method(scan),
         **_image_view(output_dir, scan),
     }
 
@@ -101,6 +122,27 @@ def _score_view(
             near = values[np.abs(years - age) <= _AGE_NEIGHBOURS]
             view["age_rank"] = _percent_below(near, score) if len(near) >= 10 else None
     return view
+
+
+def _quality(sidecar: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """List what the automatic checks measured, as the sidecar of the scores keeps it."""
+    found = []
+    volume = sidecar.get("BasalGangliaVolume")
+    if isinstance(volume, dict) and (value := number(volume.get("Value"))) is not None:
+        found.append(("Basal ganglia", f"{value:.1f} {volume.get('Units', 'mL')}"))
+    registration = sidecar.get("Registration")
+    if isinstance(registration, dict):
+        if (dice := number(registration.get("dice"))) is not None:
+            found.append(("Overlap with the template's brain", f"Dice {dice:.2f}"))
+        if (metric := number(registration.get("metric"))) is not None:
+            found.append(("Mutual information", f"{abs(metric):.2f}"))
+    return found
+
+
+def _saliency_method(scan: Scan) -> str:
+    """Name the method of the saliency map as its sidecar says, `gradient` where it does not."""
+    path = scan.files.get("saliency_sidecar")
+    return str(outputs.content(path).get("Method", "gradient")) if path else "gradient"
 
 
 def _session(row: Row) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from selenium import webdriver
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -48,6 +49,12 @@ class Browser:
     def open(self, page: Path) -> None:
         """Open a page of the disk."""
         self.driver.get(page.resolve().as_uri())
+
+    def processor_seconds(self) -> float:
+        """Processor time that the browser has used since its start, over all of its processes."""
+        service = self.driver.service.process
+        processes = psutil.Process(service.pid).children(recursive=True)
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
 
     def complaints(self) -> list[str]:
         """Console messages at the level of a warning or an error since the last call."""

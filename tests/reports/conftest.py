@@ -104,6 +104,8 @@ def write_scores(
     sidecar = {
         "score": {"Description": "Number of EPVS", "Units": "EPVS"},
         "Sources": [f"bids:raw:{'/'.join(parts)}/anat/{name}_T2w.nii.gz"],
+        "BasalGangliaVolume": {"Value": 19.94, "Units": "mL"},
+        "Registration": {"metric": -0.613, "dice": 0.934, "passed": True},
         "SoftwareVersions": {"torch": "2.13.0", "SimpleITK": "2.5.7"},
     }
     (folder / f"{name}_desc-epvs_scores.json").write_text(json.dumps(sidecar))
@@ -181,13 +183,20 @@ def write_group(output_dir: Path, count: int, *, label: str = "sub-{:04d}") -> p
 
 @pytest.fixture(scope="session")
 def outputs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs of a study: two participants with images (one has two sessions), and one with an evil name."""
+    """Outputs of a study: one participant with images, one with two sessions, and one with an evil name."""
     output_dir = tmp_path_factory.mktemp("outputs")
     write_run(output_dir)
     write_group(output_dir, 60, label="sub-{:02d}")
     for index, name in enumerate(("sub-01", "sub-02_ses-1", "sub-02_ses-2")):
         write_scores(output_dir, name, 12.34 + index)
     write_images(output_dir, "sub-01")
-    write_images(output_dir, "sub-02_ses-2", seed=1, saliency=False)
     write_scores(output_dir, EVIL, 5.0, qc_pass=False, reason="<img src=x onerror=alert(1)>")
+    status = {
+        "scan": "sub-03_T2w",
+        "result": "failed",
+        "reason": "sub-03_T2w.nii.gz ends too early",
+        "exit_code": 65,
+    }
+    (output_dir / "logs" / "scans").mkdir()
+    (output_dir / "logs" / "scans" / "sub-03_T2w.json").write_text(json.dumps(status))
     return output_dir

@@ -1,0 +1,287 @@
+"""The pages in a real browser: what a reader sees, clicks and types."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from epvs_bids.reports.pages import write_group_page, write_participant_page
+
+from .browser import CHROMIUM, DRIVER, Browser, chromium
+from .conftest import EVIL, write_group, write_run
+
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER),
+    reason="Chromium and its driver are not installed (apt install chromium-driver)",
+)
+
+
+@pytest.fixture(scope="module")
+def pages(outputs_dir: Path) -> Path:
+    """The folder with the pages written."""
+    for label in ("01", "sub-02", EVIL, "03"):
+        write_participant_page(outputs_dir, label)
+    write_group_page(outputs_dir)
+    return outputs_dir
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of this file."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(browser: Browser, pages: Path) -> Iterator[Callable[[str], Browser]]:
+    """Open a page; at the end nothing may have been complained about or asked for elsewhere."""
+    names: list[str] = []
+
+    def open_page(name: str) -> Browser:
+        names.append(name)
+        browser.open(pages / name)
+        return browser
+
+    browser.complaints()
+    browser.requests()
+    yield open_page
+    assert browser.complaints() == []
+    asked = browser.requests()
+    assert asked
+    assert set(asked) <= {(pages / name).as_uri() for name in names}
+
+
+def _text(browser: Browser, selector: str) -> str:
+    return browser.driver.find_element(By.CSS_SELECTOR, selector).text
+
+
+def _column(browser: Browser, number: int) -> list[str]:
+    script = (
+        "return [...document.querySelectorAll('#table tbody tr')].filter(row => !row.hidden)"
+        f".map(row => row.cells[{number}].textContent.trim())"
+    )
+    column: list[str] = browser.driver.execute_script(script)
+    return column
+
+
+def test_pages_hold_no_address_that_a_browser_would_load(pages: Path) -> None:
+    for page in pages.glob("*.html"):
+        html = re.sub(r"data:[a-z+/]+;base64,[^\"]*", "", page.read_text())
+        html = re.sub(r'<script type="application/octet-stream".*?</script>', "", html, flags=re.DOTALL)
+        assert "default-src 'none'" in html
+        assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?!data:)(?=\w)", html)
+        assert not re.findall(r"(?:url\(|@import|fetch\()", html)
+
+
+def test_text_of_files_is_escaped(pages: Path) -> None:
+    html = (pages / f"{EVIL}.html").read_text()
+    assert "<img src=x" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert EVIL not in html
+    assert "no &lt;b&gt;ages&lt;/b&gt;" in (pages / "group.html").read_text()
+
+
+def test_a_participant_without_derivatives_has_a_page_that_says_why(pages: Path) -> None:
+    html = (pages / "sub-03.html").read_text()
+    assert "sub-03_T2w: failed" in html
+    assert "sub-03_T2w.nii.gz ends too early" in html
+
+
+def test_a_page_that_is_the_same_is_not_written_again(pages: Path) -> None:
+    page = pages / "group.html"
+    before = page.stat().st_mtime_ns
+    assert write_group_page(pages) == page
+    assert page.stat().st_mtime_ns == before
+
+
+def test_a_broken_image_does_not_stop_the_page(outputs_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sub-1" / "anat"
+    folder.mkdir(parents=True)
+    whole = next(outputs_dir.glob("sub-01/anat/*_desc-roi_T2w.nii.gz")).read_bytes()
+    (folder / "sub-1_space-MNI152NLin2009cAsym_res-05_label-BG_desc-roi_T2w.nii.gz").write_bytes(whole[:5000])
+    assert (
+        "An image can't be shown: Compressed file ended" in write_participant_page(tmp_path, "1").read_text()
+    )
+
+
+def test_pages_of_an_empty_folder(tmp_path: Path) -> None:
+    assert "Nothing is scored yet" in write_group_page(tmp_path).read_text()
+    assert "no derivatives of this participant" in write_participant_page(tmp_path, "x").read_text()
+
+
+@needs_browser
+@pytest.mark.browser
+def test_a_label_that_is_markup_shows_as_text(opened: Callable[[str], Browser]) -> None:
+    browser = opened(f"{EVIL}.html")
+    assert _text(browser, "h1") == EVIL
+    assert browser.driver.title == f"{EVIL} · EPVS report"
+    assert "<img src=x onerror=alert(1)>" in _text(browser, "#scan-1")
+    assert _text(browser, ".badge.bad") == "Quality control failed"
+
+
+@needs_browser
+@pytest.mark.browser
+def test_score_is_shown_with_spread_context_and_checks(opened: Callable[[str], Browser]) -> None:
+    browser = opened("sub-02.html")
+    assert [element.text for element in browser.driver.find_elements(By.TAG_NAME, "h2")][:2] == [
+        "sub-02 · ses-1",
+        "sub-02 · ses-2",
+    ]
+    card = _text(browser, "#scan-2 .card")
+    assert "14.3 EPVS ± 0.8" in card
+    assert "2 (11–20)" in card
+    assert "Dice 0.93" in card
+    assert re.search(r"higher than \d+ % of 60 scans", card)
+    assert (
+        browser.driver.find_elements(By.LINK_TEXT, "all participants") == []
+    )  # written before the group page
+    opened("sub-01.html")
+    images = browser.driver.execute_script(
+        "return [...document.images].map(image => [image.naturalWidth, image.alt.length])"
+    )
+    assert len(images) >= 5
+    assert all(width > 100 and alternative > 10 for width, alternative in images)
+
+
+def _viewer(browser: Browser) -> Callable[[str], list[float]]:
+    """Scroll to the viewer, wait for it, and return a function that evaluates an expression about it."""
+    box = browser.driver.find_element(By.CSS_SELECTOR, ".viewer")
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", box)
+    WebDriverWait(browser.driver, 40).until(lambda _: box.get_attribute("data-ready") == "true")
+    return lambda expression: browser.driver.execute_script(
+        f"const nv = document.querySelector('.viewer').nv; return {expression}"
+    )
+
+
+def _position(browser: Browser) -> list[float]:
+    box = browser.driver.find_element(By.CSS_SELECTOR, ".viewer")
+    position: list[float] = json.loads(box.get_attribute("data-mm") or "[]")
+    return position
+
+
+@needs_browser
+@pytest.mark.browser
+def test_viewer_scrolls_through_scan_mask_and_saliency(opened: Callable[[str], Browser]) -> None:
+    browser = opened("sub-01.html")
+    look = _viewer(browser)
+    assert look("nv.volumes.map(v => v.name)") == ["scan.nii.gz", "mask.nii.gz", "saliency.nii.gz"]
+    assert look("nv.volumes.map(v => v.opacity)") == [1, 0.8, 0]
+    start = _position(browser)
+    assert start[1:] == pytest.approx([3, -5], abs=0.6)
+    canvas = browser.driver.find_element(By.CSS_SELECTOR, ".viewer canvas")
+    wheel = "arguments[0].dispatchEvent(new WheelEvent('wheel', {deltaY: 100, clientX: x, clientY: y}))"
+    middle = (
+        "const r = arguments[0].getBoundingClientRect(), x = r.x + 0.3 * r.width, y = r.y + 0.5 * r.height;"
+    )
+    for _ in range(3):
+        browser.driver.execute_script(middle + wheel, canvas)
+    moved = _position(browser)
+    assert moved[:2] == pytest.approx(start[:2], abs=0.1)
+    assert abs(moved[2] - start[2]) == pytest.approx(3, abs=0.6)  # three slices of 1 mm
+    browser.driver.find_element(By.CSS_SELECTOR, ".home").click()
+    assert _position(browser) == pytest.approx(start, abs=0.1)
+    browser.driver.find_element(By.CSS_SELECTOR, ".show-saliency").click()
+    browser.driver.find_element(By.CSS_SELECTOR, ".show-mask").click()
+    assert look("nv.volumes.map(v => v.opacity)") == [1, 0, 0.6]
+    assert _text(browser, ".where").startswith("x ")
+
+
+@needs_browser
+@pytest.mark.browser
+def test_registration_flickers_and_blends(opened: Callable[[str], Browser]) -> None:
+    browser = opened("sub-01.html")
+    over = browser.driver.find_elements(By.CSS_SELECTOR, ".flicker img")[1]
+    opacity = lambda: float(over.value_of_css_property("opacity"))  # noqa: E731
+    button = browser.driver.find_element(By.CSS_SELECTOR, ".flick")
+    assert opacity() == 0
+    browser.driver.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button
+    )
+    button.click()
+    WebDriverWait(browser.driver, 30, poll_frequency=0.05).until(lambda _: opacity() == 1)
+    WebDriverWait(browser.driver, 30, poll_frequency=0.05).until(lambda _: opacity() == 0)
+    slider = browser.driver.find_element(By.CSS_SELECTOR, ".blend")
+    slider.send_keys(Keys.END)
+    assert button.get_attribute("aria-pressed") == "false"
+    assert opacity() == 1
+    assert _text(browser, ".flicker .tag") == "template"
+
+
+@needs_browser
+@pytest.mark.browser
+def test_table_sorts_and_filters(opened: Callable[[str], Browser]) -> None:
+    browser = opened("group.html")
+    assert _column(browser, 0)[:3] == ["sub-05", "sub-04", "sub-03"]
+    head = browser.driver.find_elements(By.CSS_SELECTOR, "#table th button")
+    head[1].click()
+    scores = [float(text) for text in _column(browser, 1)]
+    assert scores == sorted(scores)
+    assert len(scores) == 60
+    head[1].click()
+    assert _column(browser, 1)[0] == "160.00"
+    head[0].click()
+    assert _column(browser, 0)[:2] == ["sub-00", "sub-01"]
+    browser.driver.find_element(By.ID, "search").send_keys("dice failed")
+    assert _column(browser, 0) == ["sub-05"]
+    assert _text(browser, "#count") == "1 of 60 rows"
+    browser.driver.find_element(By.ID, "search").clear()
+    browser.driver.find_element(By.ID, "search").send_keys(" ")
+    Select(browser.driver.find_element(By.ID, "show")).select_by_value("look")
+    assert sorted(_column(browser, 0)) == ["sub-03", "sub-04", "sub-05"]
+    browser.driver.find_element(By.ID, "low").send_keys("150")
+    assert _column(browser, 0) == ["sub-04"]
+
+
+@needs_browser
+@pytest.mark.browser
+def test_dots_and_names_lead_to_the_participant(opened: Callable[[str], Browser]) -> None:
+    browser = opened("group.html")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "#dots .dot")) == 60
+    assert "score (EPVS)" in [
+        element.text for element in browser.driver.find_elements(By.CSS_SELECTOR, "#dots text")
+    ]
+    link = browser.driver.find_element(By.LINK_TEXT, "sub-01").get_attribute("href")
+    script = """
+      const dot = [...document.querySelectorAll('#dots .dot')].find(d => d.textContent.startsWith('sub-01:'));
+      dot.dispatchEvent(new MouseEvent('click', {bubbles: true}))"""
+    browser.driver.execute_script(script)
+    WebDriverWait(browser.driver, 10).until(lambda driver: driver.title.startswith("sub-01"))
+    assert browser.driver.current_url == link
+    opened("group.html")
+    browser.requests()
+    opened("group.html")
+
+
+@needs_browser
+@pytest.mark.browser
+def test_tables_can_be_downloaded(opened: Callable[[str], Browser], pages: Path) -> None:
+    browser = opened("group.html")
+    links = browser.driver.execute_script(
+        "return [...document.querySelectorAll('a[download]')].map(a => a.getAttribute('href'))"
+    )
+    assert sorted(links) == ["group_agreement.tsv", "group_scores.tsv", "group_summary_missing.tsv"]
+    assert all((pages / link).is_file() for link in links)
+
+
+@needs_browser
+@pytest.mark.browser
+def test_two_thousand_participants_open_in_three_seconds(browser: Browser, tmp_path: Path) -> None:
+    write_run(tmp_path)
+    write_group(tmp_path, 2000)
+    page = write_group_page(tmp_path)
+    assert page.stat().st_size < 3e6
+    before = browser.processor_seconds()
+    browser.open(page)
+    assert len(_column(browser, 0)) == 2000
+    took = browser.processor_seconds() - before
+    browser.driver.find_element(By.ID, "search").send_keys("sub-1234")
+    assert _column(browser, 0) == ["sub-1234"]
+    # Processor time of the whole browser: other work on the machine does not change it as it does the clock.
+    assert took < 3
