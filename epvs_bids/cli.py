@@ -8,16 +8,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from epvs_bids.arguments import parse_arguments
-from epvs_bids.errors import CannotCreateError, EPVSError, InputOutputError
+from epvs_bids.errors import CannotCreateError, EPVSError, InputOutputError, MissingInputError
 from epvs_bids.settings import Settings
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from epvs_bids.progress import Outcome
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -43,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"epvs-bids: error: {error}\n")
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
         return CannotCreateError.exit_code if full else InputOutputError.exit_code
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"epvs-bids: error: {error.name} is not installed for {sys.executable}. "
+            "`make setup` installs everything into .venv; run .venv/bin/epvs-bids.\n"
+        )
+        return MissingInputError.exit_code
     except Exception as error:
         logging.getLogger(__name__).debug("%s", traceback.format_exc())
         sys.stderr.write(
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(settings: Settings) -> int:
     # Imported here so that --help and --version answer at once.
-    from epvs_bids.progress import make_console, set_up_logging
+    from epvs_bids.progress import make_console, results_table, set_up_logging
 
     os.environ["NIPYPE_NO_ET"] = "1"  # nipype would ask a server for news
     console = make_console()
@@ -65,25 +65,7 @@ def _run(settings: Settings) -> int:
         return run_group(settings)
     from epvs_bids.workflows.participant import run_participant
 
-    return _report(run_participant(settings, console), console)
-
-
-def _report(outcomes: Sequence[Outcome], console: Console) -> int:
-    """Print the table of results and return the exit code that sums them up."""
-    from epvs_bids.progress import results_table
-
-    if outcomes:
-        console.print(results_table(outcomes))
-    return exit_code(outcomes)
-
-
-def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """Return 0 where all went well, the code of the troubles where they are of one kind, else 1.
-
-    Parameters
-    ----------
-    outcomes
-        Of all scans.
-    """
-    codes = {outcome.exit_code for outcome in outcomes} - {0}
-    return codes.pop() if len(codes) == 1 else int(bool(codes))
+    result = run_participant(settings, console)
+    if result.outcomes:
+        console.print(results_table(result.outcomes))
+    return result.exit_code

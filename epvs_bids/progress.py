@@ -226,7 +226,7 @@ def set_up_logging(console: Console, verbose: int) -> None:
     console
         From `make_console`.
     verbose
-        How often `-v` was given: 0 info, 1 nipype's info too, 2 everything.
+        How often `-v` was given; twice shows debugging messages.
     """
     if console.is_terminal:
         handler: logging.Handler = RichHandler(console=console, show_path=False, markup=False)
@@ -236,9 +236,3 @@ def set_up_logging(console: Console, verbose: int) -> None:
     logger = logging.getLogger("epvs_bids")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if verbose >= 2 else logging.INFO)
-    for name in ("nipype", "nipype.workflow", "nipype.interface", "nipype.utils"):
-        other = logging.getLogger(name)
-        other.handlers, other.propagate = ([handler] if name == "nipype" else []), name != "nipype"
-        other.setLevel((logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)])
-    if verbose == 0:
-        logging.getLogger("nipype.workflow").setLevel(logging.CRITICAL)  # failures are told by our own lines

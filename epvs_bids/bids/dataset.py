@@ -18,7 +18,16 @@ CODE_URL = "https://doi.org/10.1016/j.media.2018.10.008"
 
 BIDS_VERSION = "1.10.0"
 
-_OUTSIDE_BIDS = ("*_xfm.txt", "*_scores.tsv", "*_scores.json", "group_*", "models", "figures", "*.html")
+_OUTSIDE_BIDS = (
+    "*_xfm.txt",
+    "*_desc-epvs_scores.*",
+    "*_label-BG_desc-roi_*",
+    "*_label-BG_desc-saliency_*",
+    "group_*",
+    "models",
+    "figures",
+    "*.html",
+)
 
 _README = """\
 Enlarged perivascular spaces (EPVS), written by EPVS BIDS App.

@@ -114,7 +114,7 @@ def image_sidecar(
         "SkullStripped": skull_stripped,
         **resolution,
         **given,
-        "SoftwareVersions": {"epvs-bids": __version__},
+        "SoftwareVersions": f"epvs-bids {__version__}",
     }
 
 

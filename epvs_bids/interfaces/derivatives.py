@@ -141,7 +141,7 @@ class WriteDerivatives(Stage):
             "Registration": read_json(Path(given.quality)) if isdefined(given.quality) else None,
             "BasalGangliaVolume": {"Value": facts["volume_ml"], "Units": "mL"},
             "SegmentationNotes": given.notes,
-            "SoftwareVersions": {"epvs-bids": __version__},
+            "SoftwareVersions": f"epvs-bids {__version__}",
         }
         write_tsv(outputs.scores, pd.DataFrame([row]), {**score_dictionary(len(members)), **provenance})
         writer.written += [outputs.scores, outputs.scores.with_suffix(".json")]

@@ -112,18 +112,21 @@ class RegisterScan(Stage):
         given = self.inputs
         scan, template = read_checked(given.scan), read_checked(given.template)
         labels, _ = load_labels(Path(given.labels))
-        scan_brain = brain_mask(labels)
         template_brain = read_checked(given.template_mask).data > 0.5
         transform = register_rigid(
             template,
             scan,
             fixed_mask=template_brain,
-            moving_mask=scan_brain,
+            moving_mask=brain_mask(labels),
             threads=given.threads,
             seed=given.seed,
         )
         check = check_registration(
-            transform, fixed=template, moving=scan, fixed_mask=template_brain, moving_mask=scan_brain
+            transform,
+            template_mask=template_brain,
+            template_affine=template.affine,
+            labels=labels,
+            affine=scan.affine,
         )
         quality = {"metric": transform.metric, "dice": check.dice, "passed": check.passed}
         write_json(folder / "quality.json", quality)

@@ -14,12 +14,11 @@ from types import FrameType
 from typing import Any
 
 import yaml
-from nipype import config, plugins
+from nipype import config
 from nipype import logging as nipype_logging
+from nipype.pipeline import plugins
 from nipype.pipeline.engine import Workflow
-from nipype.pipeline.plugins import base as plugins_base
 
-from epvs_bids import __version__
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import cannot_create, make_folder
 from epvs_bids.settings import Settings
@@ -32,16 +31,6 @@ StatusCallback = Callable[[Any, str], None]
 
 class Terminated(BaseException):
     """SIGTERM arrived: the run ends, keeping what is finished."""
-
-
-def work_folder(settings: Settings) -> Path:
-    """Return the folder for intermediate files: one for each version and data set.
-
-    Results of another version are never taken for this one's, and two data sets that have participants of the
-    same name do not meet.
-    """
-    place = hashlib.sha256(str(settings.bids_dir.resolve()).encode()).hexdigest()[:8]
-    return settings.work_dir / f"epvs-bids-{__version__}" / f"{settings.bids_dir.name}-{place}"
 
 
 def configure(settings: Settings, log_dir: Path) -> None:
@@ -61,11 +50,13 @@ def configure(settings: Settings, log_dir: Path) -> None:
             },
         }
     )
-    levels = {name: logger.level for name, logger in nipype_logging.loggers.items()}
     if settings.resource_monitor:
         config.enable_resource_monitor()
-    for name, level in levels.items():
-        nipype_logging.loggers[name].setLevel(level)
+    # What fails is told by our own messages; nipype's are for those who ask.
+    level = (logging.CRITICAL, logging.INFO, logging.DEBUG)[min(settings.verbose, 2)]
+    for logger in nipype_logging.loggers.values():
+        logger.handlers, logger.propagate = list(logging.getLogger("epvs_bids").handlers), False
+        logger.setLevel(level)
 
 
 def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) -> None:
@@ -88,7 +79,7 @@ def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) 
         _LOGGER.debug("nipype: %s", error)
 
 
-def make_plugin(settings: Settings, callback: StatusCallback) -> plugins_base.PluginBase:
+def make_plugin(settings: Settings, callback: StatusCallback) -> plugins.base.PluginBase:
     """Return the plugin to run with: our own, or the one that `--use-plugin` names.
 
     Raises

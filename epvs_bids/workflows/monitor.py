@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,11 +37,20 @@ class Monitor:
         Where their derivatives go, in the same order.
     progress
         The display.
+    clean
+        Whether the intermediate files of a scan are removed as soon as it is done.
     """
 
-    def __init__(self, scans: Sequence[Scan], outputs: Sequence[ScanOutputs], progress: Progress) -> None:
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        outputs: Sequence[ScanOutputs],
+        progress: Progress,
+        *,
+        clean: bool = False,
+    ) -> None:
         self._outputs = dict(zip((scan_workflow_name(scan) for scan in scans), outputs, strict=True))
-        self._progress = progress
+        self._progress, self._clean = progress, clean
         self.outcomes: dict[str, Outcome] = {}
 
     def __call__(self, node: Any, status: str) -> None:  # noqa: ANN401 - nipype's status_callback
@@ -56,6 +66,8 @@ class Monitor:
             self._progress.end(name, stage)
             if stage == "write":
                 self._finish(outputs, scored_outcome(outputs), None)
+                if self._clean:
+                    shutil.rmtree(Path(node.output_dir()).parent, ignore_errors=True)
         elif name not in self.outcomes:
             failure = _failure(Path(node.output_dir()) / FAILURE)
             reason = f"{failure['reason']} (while: {stage})"

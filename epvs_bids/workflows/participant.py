@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,10 +31,9 @@ from epvs_bids.workflows.engine import (
     configure,
     run_graph,
     stopping_on_sigterm,
-    work_folder,
 )
 from epvs_bids.workflows.monitor import Monitor, write_status
-from epvs_bids.workflows.plan import Plan, make_plan
+from epvs_bids.workflows.plan import Plan, make_plan, work_folder
 from epvs_bids.workflows.scan import STAGES, init_scan_wf
 
 _LOGGER = logging.getLogger(__name__)
@@ -44,7 +42,29 @@ INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and SIGTERM, as shells have them."""
 
 
-def run_participant(settings: Settings, console: Console) -> list[Outcome]:
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run.
+
+    Attributes
+    ----------
+    outcomes
+        Of every scan, and of every participant without one.
+    stopped
+        Exit code of the signal that stopped it; 0 where none did.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    stopped: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all went well, the code of the troubles where they are of one kind, else 1."""
+        codes = {outcome.exit_code for outcome in self.outcomes} - {0}
+        return self.stopped or (codes.pop() if len(codes) == 1 else int(bool(codes)))
+
+
+def run_participant(settings: Settings, console: Console) -> RunResult:
     """Run the participant level.
 
     Parameters
@@ -53,11 +73,6 @@ def run_participant(settings: Settings, console: Console) -> list[Outcome]:
         What was asked for.
     console
         Where the progress is shown.
-
-    Returns
-    -------
-    outcomes
-        Of every scan, and of every participant that was asked for and has none.
 
     Raises
     ------
@@ -84,10 +99,10 @@ def run_participant(settings: Settings, console: Console) -> list[Outcome]:
     plan = make_plan(settings, selection.scans)
     _write_run_files(plan)
     if settings.boilerplate_only:
-        return []
+        return RunResult()
     with _locked(settings, selection) as (free, busy):
-        outcomes = _run_scans(plan, free, console)
-    return _in_order(selection, [*outcomes, *busy])
+        outcomes, stopped = _run_scans(plan, free, console)
+    return RunResult(_in_order(selection, [*outcomes, *busy]), stopped)
 
 
 @contextmanager
@@ -107,14 +122,16 @@ def _locked(settings: Settings, selection: Selection) -> Iterator[tuple[list[Sca
         locks.release()
 
 
-def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> list[Outcome]:
+def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> tuple[list[Outcome], int]:
     """Run the graph of all scans, then write the pages; however it ends, tell what became of each scan."""
+    if not scans:
+        return [], 0
     settings = plan.settings
     outputs = [ScanOutputs(settings.output_dir, scan, plan.space) for scan in scans]
     slots = max(1, settings.nprocs // settings.omp_nthreads)
     stopped = 0
     with Progress([scan.name for scan in scans], _expected(plan), slots=slots, console=console) as progress:
-        monitor = Monitor(scans, outputs, progress)
+        monitor = Monitor(scans, outputs, progress, clean=settings.clean_workdir)
         try:
             with stopping_on_sigterm():
                 workflow = init_participants_wf(plan=plan, scans=scans)
@@ -128,9 +145,7 @@ def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> list[Outc
             stopped = TERMINATED
     _write_methods(plan)
     _complete(monitor, outputs, stopped)
-    if settings.clean_workdir:
-        _clean(settings, monitor.outcomes, scans)
-    return list(monitor.outcomes.values())
+    return list(monitor.outcomes.values()), stopped
 
 
 def init_participants_wf(*, plan: Plan, scans: Sequence[Scan], name: str = "epvs_wf") -> Workflow:
@@ -252,19 +267,11 @@ def _complete(monitor: Monitor, outputs: Sequence[ScanOutputs], stopped: int) ->
             write_status(one, outcome)
 
 
-def _clean(settings: Settings, outcomes: Mapping[str, Outcome], scans: Sequence[Scan]) -> None:
-    """Remove the intermediate files of participants whose scans are all done."""
-    undone = {scan.participant for scan in scans if outcomes[scan.name].result not in ("scored", "made")}
-    for label in {scan.participant for scan in scans} - undone:
-        folder = work_folder(settings) / "epvs_wf" / participant_workflow_name(label)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _in_order(selection: Selection, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def _in_order(selection: Selection, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """Sort outcomes as the scans are, and add the participants that have none."""
     by_scan = {outcome.scan: outcome for outcome in outcomes}
-    found = [by_scan[scan.name] for scan in selection.scans]
-    return found + [_missing(one) for one in selection.unavailable]
+    found = (by_scan[scan.name] for scan in selection.scans)
+    return (*found, *(_missing(one) for one in selection.unavailable))
 
 
 def _missing(one: Unavailable) -> Outcome:
@@ -272,7 +279,7 @@ def _missing(one: Unavailable) -> Outcome:
     return Outcome(f"sub-{one.participant}", "missing", reason=one.reason, exit_code=code)
 
 
-def _only_reports(settings: Settings) -> list[Outcome]:
+def _only_reports(settings: Settings) -> RunResult:
     """Write the pages of the wanted participants anew, from what the output folder holds."""
     from epvs_bids.reports.pages import write_participant_page
 
@@ -283,9 +290,7 @@ def _only_reports(settings: Settings) -> list[Outcome]:
     wanted = [label for label in labels if label in (settings.participant_labels or labels)]
     if not wanted:
         raise EmptySelectionError(f"{output_dir} holds no results of the participants asked for.")
-    if not os.access(output_dir, os.W_OK):
-        make_folder(output_dir / "figures")
     for label in wanted:
         write_participant_page(output_dir, f"sub-{label}")
         _LOGGER.info("sub-%s.html is written.", label)
-    return []
+    return RunResult()

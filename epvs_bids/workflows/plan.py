@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from epvs_bids import __version__
+from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.roi import RoiParameters
-from epvs_bids.anatomy.template import Template, get_template
+from epvs_bids.anatomy.template import get_template
 from epvs_bids.bids.derivatives import NATIVE_SPACE
 from epvs_bids.bids.query import Scan
 from epvs_bids.errors import MissingInputError, UsageError
@@ -39,6 +43,24 @@ class ModelPlan:
 
 
 @dataclass(frozen=True)
+class TemplateFiles:
+    """A template on disk.
+
+    Attributes
+    ----------
+    name, source
+        Its name, and the program and version that it came with.
+    image, mask
+        Image and brain mask, 1 mm.
+    """
+
+    name: str
+    source: str
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that the workflow needs beside the scans.
 
@@ -57,7 +79,7 @@ class Plan:
     settings: Settings
     model: ModelPlan | None
     parameters: RoiParameters
-    templates: Mapping[str, Template]
+    templates: Mapping[str, TemplateFiles]
 
     @property
     def space(self) -> str:
@@ -92,7 +114,7 @@ def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
     model, trained = _model(settings.model, settings.device)
     parameters = _parameters(settings, trained)
     contrasts = sorted({scan.suffix for scan in scans}) if parameters.registration else []
-    templates = {contrast: get_template(settings.template, contrast) for contrast in contrasts}
+    templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
     return Plan(settings, model, parameters, templates)
 
 
@@ -114,6 +136,28 @@ def _model(choice: str, device: str) -> tuple[ModelPlan | None, RoiParameters | 
     descriptions = sorted(folder.glob("**/*.json"))
     key = hashlib.sha256(b"".join(path.read_bytes() for path in descriptions)).hexdigest()
     return ModelPlan(folder, choice if choice == "default" else folder.name, key, len(models)), trained
+
+
+def _template_files(settings: Settings, contrast: str) -> TemplateFiles:
+    """Write the template into the work folder, unless it is there: its time is part of the cache's key."""
+    template = get_template(settings.template, contrast)
+    stem = f"tpl-{template.name}_{template.contrast}_{template.source.replace(' ', '-')}"
+    image, mask = (work_folder(settings) / "templates" / f"{stem}_{kind}.nii" for kind in ("image", "mask"))
+    if not image.is_file():
+        save_volume(image, template.image.data, template.image.affine)
+    if not mask.is_file():
+        save_volume(mask, template.mask, template.image.affine, np.uint8)
+    return TemplateFiles(template.name, template.source, image, mask)
+
+
+def work_folder(settings: Settings) -> Path:
+    """Return the folder for intermediate files: one for each version and data set.
+
+    Results of another version are never taken for this one's, and two data sets that have participants of the
+    same name do not meet.
+    """
+    place = hashlib.sha256(str(settings.bids_dir.resolve()).encode()).hexdigest()[:8]
+    return settings.work_dir / f"epvs-bids-{__version__}" / f"{settings.bids_dir.name}-{place}"
 
 
 def _parameters(settings: Settings, trained: RoiParameters | None) -> RoiParameters:

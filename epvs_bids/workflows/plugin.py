@@ -17,17 +17,27 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
+from epvs_bids.errors import TryAgainError
+from epvs_bids.files import write_json
+from epvs_bids.interfaces.base import FAILURE
+
 _LOGGER = logging.getLogger(__name__)
 
-PRELOADED = ["epvs_bids.interfaces.scan", "epvs_bids.interfaces.derivatives"]
+_Node = Any  # nipype carries no types
+
+PRELOADED = ["epvs_bids.interfaces.scan", "epvs_bids.interfaces.derivatives", "epvs_bids.network.inference"]
 """Imported once, by the server that the nodes' processes are forked from."""
+
+_LOGGERS = ("epvs_bids", "nipype.workflow", "nipype.interface", "nipype.utils")
 
 _GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
@@ -41,9 +51,10 @@ class ProcessPlugin(MultiProcPlugin):
         self.pool.shutdown()  # MultiProc's own, which no node was given to
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
-        self._tasks: dict[int, tuple[BaseProcess, Connection, str]] = {}
+        self._tasks: dict[int, tuple[BaseProcess, Connection, Any]] = {}
+        self._ranks: list[int] = []
 
-    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:  # noqa: ANN401
+    def run(self, graph: _Node, config: _Node, updatehash: bool = False) -> None:
         """Run a graph; whatever ends it, no process is left behind."""
         try:
             super().run(graph, config, updatehash=updatehash)
@@ -62,19 +73,19 @@ class ProcessPlugin(MultiProcPlugin):
             processes = [process for process in processes if process.is_alive()]
         self._tasks.clear()
 
-    def _submit_job(self, node: Any, updatehash: bool = False) -> int:  # noqa: ANN401
+    def _submit_job(self, node: _Node, updatehash: bool = False) -> int:
         self._taskid += 1
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_run_node, args=(node, updatehash, self._taskid, theirs, _log_level()), name=node.fullname
+            target=_run_node, args=(node, updatehash, self._taskid, theirs, _log_levels()), name=node.fullname
         )
         process.start()
         theirs.close()
-        self._tasks[self._taskid] = (process, ours, node.fullname)
+        self._tasks[self._taskid] = (process, ours, node)
         return int(self._taskid)
 
     def _get_result(self, taskid: int) -> dict[str, Any] | None:
-        process, connection, name = self._tasks[taskid]
+        process, connection, node = self._tasks[taskid]
         alive = process.is_alive()  # asked before the pipe is: what is in it when the process is dead is all
         with contextlib.suppress(EOFError, OSError):
             while connection.poll():
@@ -86,7 +97,10 @@ class ProcessPlugin(MultiProcPlugin):
                     return dict(message)
         if alive:
             return None
-        return {"result": None, "traceback": [describe_death(name, process.exitcode)], "taskid": taskid}
+        reason = describe_death(node.name, process.exitcode)
+        failure = {"reason": reason, "exit_code": TryAgainError.exit_code}
+        write_json(Path(node.output_dir()) / FAILURE, failure)
+        return {"result": None, "traceback": [reason], "taskid": taskid}
 
     def _clear_task(self, taskid: int) -> None:
         process, connection, _ = self._tasks.pop(taskid)
@@ -96,6 +110,15 @@ class ProcessPlugin(MultiProcPlugin):
     def _postrun_check(self) -> None:
         self.stop()
 
+    def _generate_dependency_list(self, graph: _Node) -> None:
+        super()._generate_dependency_list(graph)
+        ranks: dict[str, int] = {}
+        self._ranks = [ranks.setdefault(_scan_of(node), len(ranks)) for node in self.procs]
+
+    def _sort_jobs(self, jobids: Sequence[int], scheduler: str = "tsort") -> list[int]:
+        """Finish the scans that were begun before beginning others: results come early, little lies about."""
+        return sorted(jobids, key=lambda job: self._ranks[job] if job < len(self._ranks) else 0)
+
 
 def describe_death(name: str, exit_code: int | None) -> str:
     """Say why a process that ended without an answer did so.
@@ -103,15 +126,21 @@ def describe_death(name: str, exit_code: int | None) -> str:
     Parameters
     ----------
     name
-        Full name of the node.
+        Name of the node.
     exit_code
         As multiprocessing gives it: negative for a signal.
     """
     if exit_code == -signal.SIGKILL:
-        return f"The process of {name} was killed (SIGKILL): most likely there was not enough memory."
+        remedy = "most likely there was not enough memory; try a smaller --nprocs, or --mem-mb"
+        return f"the process of `{name}` was killed (SIGKILL): {remedy}"
     if exit_code is not None and exit_code < 0:
-        return f"The process of {name} died of {signal.Signals(-exit_code).name}."
-    return f"The process of {name} ended with exit code {exit_code} and no result."
+        return f"the process of `{name}` died of {signal.Signals(-exit_code).name}"
+    return f"the process of `{name}` ended with exit code {exit_code} and no result"
+
+
+def _scan_of(node: _Node) -> str:
+    """Return the part of a node's name that tells graph, participant and scan."""
+    return ".".join(str(node.fullname).split(".")[:3])
 
 
 def _signal_group(process: BaseProcess, number: int) -> None:
@@ -120,8 +149,8 @@ def _signal_group(process: BaseProcess, number: int) -> None:
             os.killpg(process.pid, number)
 
 
-def _log_level() -> int:
-    return logging.getLogger("epvs_bids").getEffectiveLevel()
+def _log_levels() -> dict[str, int]:
+    return {name: logging.getLogger(name).getEffectiveLevel() for name in _LOGGERS}
 
 
 class _Sender(logging.Handler):
@@ -137,7 +166,9 @@ class _Sender(logging.Handler):
             self._connection.send(record)
 
 
-def _run_node(node: Any, updatehash: bool, taskid: int, connection: Connection, level: int) -> None:  # noqa: ANN401
+def _run_node(
+    node: _Node, updatehash: bool, taskid: int, connection: Connection, levels: Mapping[str, int]
+) -> None:
     """Run a node in this process and send what came of it; ends when the main process does."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -145,9 +176,10 @@ def _run_node(node: Any, updatehash: bool, taskid: int, connection: Connection, 
     os.environ["NIPYPE_NO_ET"] = "1"
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     lock = threading.Lock()
-    logger = logging.getLogger("epvs_bids")
-    logger.handlers, logger.propagate = [_Sender(connection, lock)], False
-    logger.setLevel(level)
+    for name, level in levels.items():
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_Sender(connection, lock)], False
+        logger.setLevel(level)
     answer: dict[str, Any] = {"result": None, "traceback": None, "taskid": taskid}
     try:
         answer["result"] = node.run(updatehash=updatehash)

@@ -124,7 +124,7 @@ def _register_node(plan: Plan, scan: Scan) -> Node:
     template, threads = plan.templates[scan.suffix], plan.settings.omp_nthreads
     interface = RegisterScan(
         template=str(template.image),
-        template_mask=str(template.brain_mask),
+        template_mask=str(template.mask),
         seed=plan.settings.random_seed,
         threads=threads,
     )
