@@ -21,6 +21,7 @@ environment() {
       --find-links "$SOURCE/container/wheels" -r "$SOURCE/container/$lock"
   done
   "$folder/bin/pip" uninstall --quiet --yes cython wheel
+  find "$folder" -type d -name tests -prune -exec rm -rf {} +
 }
 
 case "$1" in
