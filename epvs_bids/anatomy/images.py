@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import atomic_write
-
-_LOGGER = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float64]
 
@@ -74,12 +71,12 @@ def load_volume(path: Path, *, volume: int | None = None) -> Volume:
     path
         `.nii`, `.nii.gz`, `.mgh` or `.mgz`.
     volume
-        Index along the fourth axis (`PDT2` holds two). `None`: the file holds one volume, as `(x, y, z, 1)` does.
+        Index along the fourth axis (`PDT2` holds two). `None`: it holds one volume, as `(x, y, z, 1)` does.
 
     Returns
     -------
     volume
-        The scan with a list of warnings, which are logged too.
+        The scan, with warnings for the log and the report.
 
     Raises
     ------
@@ -97,8 +94,6 @@ def load_volume(path: Path, *, volume: int | None = None) -> Volume:
     warnings += _coverage_warnings(affine, shape)
     if is_brain_extracted(data, affine):
         warnings.append("the scan is brain-extracted: tissue at the edge of the brain may be missing")
-    for warning in warnings:
-        _LOGGER.warning("%s: %s", path.name, warning)
     return Volume(data=data, affine=affine, path=path, warnings=tuple(warnings))
 
 
@@ -196,7 +191,8 @@ def _open_image(path: Path) -> SpatialImage:
         content = _gunzip(path, content)
     for kind in _FORMATS[suffix]:
         try:
-            return kind.from_bytes(content)
+            image: SpatialImage = kind.from_bytes(content)
+            return image
         except (
             nib.filebasedimages.ImageFileError,
             nib.spatialimages.HeaderDataError,
@@ -275,7 +271,7 @@ def _checked_affine(path: Path, image: SpatialImage) -> tuple[Matrix, list[str]]
     """Choose between sform and qform and say what is odd about them."""
     if isinstance(image, nib.MGHImage):
         return _require_geometry(path, np.asarray(image.affine, dtype=np.float64)), []
-    header = image.header
+    header: Any = image.header
     sform = _usable(lambda: header.get_sform(coded=True))
     qform = _usable(lambda: header.get_qform(coded=True))
     warnings: list[str] = []

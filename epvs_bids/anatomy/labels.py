@@ -23,8 +23,8 @@ BASAL_GANGLIA: dict[int, str] = {
 }
 """Labels whose union is the basal ganglia. The list is ours; the paper gives none."""
 
-_OUTSIDE_BRAIN = frozenset({0, 24, 165, 258, 259})
-"""Background, cerebrospinal fluid around the brain, skull, soft tissue of the head, eyes and skin."""
+_OUTSIDE_BRAIN = frozenset({0, 165, 258, 259})
+"""Background, skull, soft tissue of the head and of the eyes and skin, as SAMSEG labels them."""
 
 
 def basal_ganglia_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -46,7 +46,7 @@ def basal_ganglia_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """
-    Tell which voxels belong to the brain, ventricles included.
+    Tell which voxels belong to the brain.
 
     Parameters
     ----------
@@ -56,11 +56,20 @@ def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     Returns
     -------
     mask
-        Boolean array of the same shape. The label of cerebrospinal fluid (24) counts as outside, because
-        SAMSEG gives it to all fluid below the skull while `aseg` gives it to next to none; holes are filled.
+        Boolean array of the same shape, one piece without holes. It holds what carries a label: with SAMSEG
+        the fluid around the brain too, as the templates' masks do; with `aseg` the brain and its ventricles.
     """
     mask = ~np.isin(labels, list(_OUTSIDE_BRAIN))
-    return np.asarray(ndimage.binary_fill_holes(mask), dtype=np.bool_)
+    box = ndimage.find_objects(mask.astype(np.uint8))
+    if not box:
+        return mask
+    inside = mask[box[0]]
+    parts, n_parts = ndimage.label(inside)
+    if n_parts > 1:
+        inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    mask[:] = False
+    mask[box[0]] = ndimage.binary_fill_holes(inside)
+    return mask
 
 
 def largest_components(

@@ -1,0 +1,99 @@
+"""The call of Elastix: the one place where itk is imported, because that takes seconds."""
+
+from __future__ import annotations
+
+import itk
+import numpy as np
+import SimpleITK as sitk
+
+from epvs_bids.anatomy.grid import Matrix
+from epvs_bids.anatomy.initialisation import Thin
+from epvs_bids.errors import BadDataError
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From RAS, which nibabel uses, to LPS, which ITK uses, and back."""
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "FixedImagePyramid": ("FixedRecursiveImagePyramid",),
+    "MovingImagePyramid": ("MovingRecursiveImagePyramid",),
+    "NumberOfResolutions": ("3",),
+    "NumberOfSpatialSamples": ("2048", "2048", "8192"),
+    "MaximumStepLength": ("1.0", "1.0", "0.5"),
+    "WriteResultImage": ("false",),
+}
+"""What differs from Elastix' default `rigid` parameter map; more than one value: one a resolution."""
+
+
+def run_elastix(fixed: Thin, moving: Thin, *, threads: int, seed: int) -> Matrix:
+    """
+    Register two images that lie about right already.
+
+    Parameters
+    ----------
+    fixed, moving
+        The images. Samples are drawn in the fixed mask; the moving mask is not used.
+    threads
+        Number of threads.
+    seed
+        Seed of the random samples.
+
+    Returns
+    -------
+    transform
+        4 × 4, RAS mm of fixed to RAS mm of moving.
+
+    Raises
+    ------
+    BadDataError
+        Elastix gave up, as it does when too few samples meet the moving image.
+    """
+    itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)
+    parameters = itk.ParameterObject.New()
+    rigid = parameters.GetDefaultParameterMap("rigid")
+    for name, value in {**PARAMETERS, "RandomSeed": (str(seed),)}.items():
+        rigid[name] = value
+    parameters.AddParameterMap(rigid)
+    moving_image, straighten = _to_itk(moving.data, moving.affine)
+    fixed_image, bend = _to_itk(fixed.data, fixed.affine)
+    mask_image, _ = _to_itk(fixed.mask.astype(np.uint8), fixed.affine)
+    method = itk.ElastixRegistrationMethod.New(fixed_image, moving_image)
+    method.SetFixedMask(mask_image)
+    method.SetParameterObject(parameters)
+    method.SetLogToConsole(False)
+    method.SetNumberOfThreads(threads)
+    try:
+        method.UpdateLargestPossibleRegion()
+    except RuntimeError as error:
+        raise BadDataError(f"Registration failed: {str(error).strip().splitlines()[-1]}") from error
+    euler = method.GetTransformParameterObject().GetParameterMap(0)
+    return straighten @ _euler_matrix(euler) @ np.linalg.inv(bend)
+
+
+def _euler_matrix(parameters: dict[str, tuple[str, ...]]) -> Matrix:
+    """Turn Elastix' Euler parameters into a 4 × 4 matrix in RAS mm."""
+    transform = sitk.Euler3DTransform()
+    transform.SetComputeZYX(parameters["ComputeZYX"][0] == "true")
+    transform.SetCenter([float(v) for v in parameters["CenterOfRotationPoint"]])
+    transform.SetParameters([float(v) for v in parameters["TransformParameters"]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.asarray(transform.GetMatrix()).reshape(3, 3)
+    matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    return LPS @ matrix @ LPS
+
+
+def _to_itk(data: np.ndarray, affine: Matrix) -> tuple[itk.Image, Matrix]:
+    """
+    Make an ITK image, whose axes must be at right angles.
+
+    Returns it with the 4 × 4 matrix from its RAS mm to those of `affine`: the identity but for shears.
+    """
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(affine[:3, :3] / sizes)
+    straight = affine.copy()
+    straight[:3, :3] = left @ right * sizes
+    image = itk.image_from_array(np.ascontiguousarray(data.T))
+    lps = LPS @ straight
+    image.SetSpacing([float(s) for s in sizes])
+    image.SetOrigin([float(v) for v in lps[:3, 3]])
+    image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(lps[:3, :3] / sizes)))
+    return image, affine @ np.linalg.inv(straight)

@@ -1,0 +1,294 @@
+"""Rigid registration by mutual information, and the check whether its result may be trusted.
+
+The paper uses Elastix' default rigid registration; `elastix.PARAMETERS` names what differs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from epvs_bids.anatomy.grid import Matrix, as_shape, resample_to_grid, template_grid
+from epvs_bids.anatomy.images import Volume
+from epvs_bids.anatomy.initialisation import (
+    LANDMARKS,
+    Thin,
+    centres_of,
+    coarse_search,
+    landmark_transform,
+    mutual_information,
+    thin_out,
+)
+from epvs_bids.anatomy.labels import BASAL_GANGLIA, brain_mask, dice
+from epvs_bids.errors import BadDataError
+from epvs_bids.files import atomic_write
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_CHECK_VOXEL = 2.0
+_RIM = 3.0
+"""Millimetres around the brain in which the edge of a brain-extracted image guides the registration too."""
+_LEAST_DICE = 0.6
+_LEAST_INFORMATION = 0.05
+_LARGEST_OFFSET = 20.0
+
+
+@dataclass(frozen=True)
+class RigidTransform:
+    """
+    Where a point of the fixed image lies in the moving one.
+
+    Parameters
+    ----------
+    matrix
+        4 × 4, RAS millimetres of the fixed image to RAS millimetres of the moving image.
+    metric
+        Mutual information in nats at this position, in the fixed mask; larger is better.
+    parameters
+        What Elastix was told, beyond its default rigid parameters.
+    """
+
+    matrix: Matrix
+    metric: float = float("nan")
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def inverse(self) -> RigidTransform:
+        """Return the transform from the moving image to the fixed one."""
+        return RigidTransform(np.asarray(np.linalg.inv(self.matrix)), self.metric, self.parameters)
+
+
+@dataclass(frozen=True)
+class RegistrationCheck:
+    """
+    Whether a registration may be trusted.
+
+    Parameters
+    ----------
+    passed
+        False where the brain is misplaced: that scan gets an error, not a score.
+    reason
+        Why it failed, in words; empty where it passed.
+    dice
+        Overlap of the brain masks in the part that the scan covers, 0 to 1.
+    metric
+        The transform's mutual information in nats.
+    """
+
+    passed: bool
+    reason: str
+    dice: float
+    metric: float
+
+
+def register_rigid(
+    fixed: Volume,
+    moving: Volume,
+    *,
+    fixed_mask: NDArray[np.bool_] | None = None,
+    moving_mask: NDArray[np.bool_] | None = None,
+    initial: Matrix | None = None,
+    threads: int = 1,
+    seed: int = 0,
+) -> RigidTransform:
+    """
+    Find the rigid transform that lays a moving image on a fixed one.
+
+    Parameters
+    ----------
+    fixed, moving
+        The images; contrasts may differ.
+    fixed_mask, moving_mask
+        Brain masks on the images' own grids. With both, only the brains and their edges are compared, so that
+        one of the images may be brain-extracted. With `fixed_mask` alone, samples are drawn inside it.
+    initial
+        4 × 4 start, RAS mm of fixed to RAS mm of moving. By default the best of a coarse search around the
+        scanner's own coordinates and the centres of gravity.
+    threads
+        Number of threads.
+    seed
+        Seed of Elastix' random samples.
+
+    Returns
+    -------
+    transform
+        The same for the same input, seed and number of threads.
+
+    Raises
+    ------
+    BadDataError
+        Elastix found too little overlap to go on.
+    """
+    from epvs_bids.anatomy.elastix import PARAMETERS, run_elastix
+
+    both = fixed_mask is not None and moving_mask is not None
+    fixed_thin = _prepare(fixed, fixed_mask, blank=both)
+    moving_thin = _prepare(moving, moving_mask, blank=both)
+    if initial is None:
+        initial = coarse_search(fixed_thin, moving_thin)
+    shifted = Thin(moving_thin.data, moving_thin.mask, np.linalg.inv(initial) @ moving_thin.affine)
+    matrix = initial @ run_elastix(fixed_thin, shifted, threads=threads, seed=seed)
+    metric = mutual_information(fixed_thin, moving_thin, matrix)
+    return RigidTransform(matrix, metric, {**PARAMETERS, "RandomSeed": (str(seed),)})
+
+
+def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool) -> Thin:
+    """Blank an image outside the brain where wanted, and cut it to what the registration needs."""
+    if mask is None:
+        return thin_out(image.data, image.affine, np.ones(image.data.shape, dtype=np.bool_))
+    data = np.where(mask, image.data, np.float32(0)) if blank else image.data
+    reach = tuple(max(round(_RIM / size), 1) for size in image.voxel_sizes)
+    rim = ndimage.maximum_filter(mask, size=tuple(2 * r + 1 for r in reach))
+    return thin_out(data, image.affine, rim)
+
+
+def save_itk(path: Path, matrix: Matrix) -> None:
+    """
+    Write a transform as ITK (ANTs, Elastix, SimpleITK, 3D Slicer) reads it.
+
+    Parameters
+    ----------
+    path
+        `.txt` or `.tfm`.
+    matrix
+        4 × 4, RAS mm of the fixed image to RAS mm of the moving image; written in LPS, as ITK has it.
+    """
+    lps = _LPS @ matrix @ _LPS
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(lps[:3, :3].ravel().tolist())
+    transform.SetTranslation(lps[:3, 3].tolist())
+    with atomic_write(path) as temporary:
+        sitk.WriteTransform(transform, str(temporary))
+
+
+def load_itk(path: Path) -> Matrix:
+    """
+    Read a linear transform that ITK, ANTs or `save_itk` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    matrix
+        4 × 4 in RAS mm.
+
+    Raises
+    ------
+    BadDataError
+        No transform, or none that a matrix can hold.
+    """
+    try:
+        transform = sitk.ReadTransform(str(path)).Downcast()
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.asarray(transform.GetMatrix()).reshape(3, 3)
+        matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    except (RuntimeError, AttributeError) as error:
+        raise BadDataError(
+            f"{path}: not a linear transform in ITK's format. Remove it to have it made anew."
+        ) from error
+    return np.asarray(_LPS @ matrix @ _LPS)
+
+
+def register_to_template(
+    template: Volume,
+    template_mask: NDArray[np.bool_],
+    scan: Volume,
+    labels: NDArray[np.integer],
+    *,
+    threads: int = 1,
+    seed: int = 0,
+) -> RigidTransform:
+    """
+    Bring a scan that has labels to MNI space.
+
+    The registration starts from the structures' centres, so it does not matter how the head lies in the
+    scanner or how much of it was scanned.
+
+    Parameters
+    ----------
+    template, template_mask
+        The template and its brain mask.
+    scan, labels
+        The scan, and its label image on the same grid.
+    threads, seed
+        As in `register_rigid`.
+
+    Returns
+    -------
+    transform
+        From MNI mm to scan mm.
+    """
+    start = landmark_transform(centres_of(labels, scan.affine, LANDMARKS))
+    return register_rigid(
+        template,
+        scan,
+        fixed_mask=template_mask,
+        moving_mask=brain_mask(labels),
+        initial=None if start is None else start[0],
+        threads=threads,
+        seed=seed,
+    )
+
+
+def check_registration(
+    transform: RigidTransform,
+    *,
+    template_mask: NDArray[np.bool_],
+    template_affine: Matrix,
+    labels: NDArray[np.integer],
+    affine: Matrix,
+) -> RegistrationCheck:
+    """
+    Decide whether a registration to MNI space may be trusted.
+
+    Parameters
+    ----------
+    transform
+        From MNI mm to scan mm.
+    template_mask, template_affine
+        Brain mask of the template.
+    labels, affine
+        Labels of the scan on its grid.
+
+    Returns
+    -------
+    check
+        Failed where the brain masks overlap by a Dice below 0.6 in the part that the scan covers, where the
+        basal ganglia lie more than 20 mm from where MNI space has them, or where mutual information is below
+        0.05 nats. All three thresholds are ours.
+    """
+    grid = template_grid(template_affine, as_shape(np.array(template_mask.shape)), _CHECK_VOXEL)
+    expected = resample_to_grid(template_mask, template_affine, np.eye(4), grid, order=1) >= 0.5
+    brain = resample_to_grid(brain_mask(labels), affine, transform.matrix, grid, order=1) >= 0.5
+    covered = resample_to_grid(np.ones(labels.shape, np.float32), affine, transform.matrix, grid, order=0) > 0
+    overlap = dice(expected & covered, brain & covered)
+    offset = _landmark_offset(transform, labels, affine)
+    reason = ""
+    if not np.isfinite(transform.matrix).all() or overlap < _LEAST_DICE:
+        reason = (
+            f"the brain is misplaced: its overlap with the template is {overlap:.2f}, below {_LEAST_DICE}"
+        )
+    elif offset > _LARGEST_OFFSET:
+        reason = f"the basal ganglia lie {offset:.0f} mm from where MNI space has them"
+    elif transform.metric < _LEAST_INFORMATION:
+        reason = f"scan and template share too little information ({transform.metric:.3f} nats)"
+    return RegistrationCheck(passed=not reason, reason=reason, dice=overlap, metric=transform.metric)
+
+
+def _landmark_offset(transform: RigidTransform, labels: NDArray[np.integer], affine: Matrix) -> float:
+    """Return the root mean square distance of the basal ganglia from their places in MNI space, in mm."""
+    to_template = np.linalg.inv(transform.matrix)
+    centres = centres_of(labels, affine, [label for label in LANDMARKS if label in BASAL_GANGLIA])
+    if not centres:
+        return float("inf")
+    apart = [
+        to_template[:3, :3] @ c + to_template[:3, 3] - np.array(LANDMARKS[k]) for k, c in centres.items()
+    ]
+    return float(np.sqrt(np.mean(np.sum(np.square(apart), axis=1))))
