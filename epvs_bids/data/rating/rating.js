@@ -51,8 +51,6 @@ function draw() {
   byId("unratable").setAttribute("aria-pressed", reading.state === "unratable");
   byId("hide").setAttribute("aria-pressed", !viewer.showMarks);
   byId("undo").disabled = history.length === 0;
-  byId("previous").disabled = session.position === 0;
-  byId("next").disabled = session.position === session.states.length - 1;
   byId("count-here").disabled = counted;
   byId("home").disabled = counted;
 }
@@ -62,6 +60,8 @@ function showProgress() {
   byId("progress").textContent = `Rater ${session.rater} · scan ${session.position + 1} of ${session.states.length} · ${done} done`;
   byId("bar").max = session.states.length;
   byId("bar").value = done;
+  byId("previous").disabled = session.position === 0;
+  byId("next").disabled = session.position === session.states.length - 1;
 }
 
 function finish() {
@@ -261,7 +261,7 @@ function onKey(event) {
   if (byId("rating").hidden || event.altKey || event.metaKey || (event.ctrlKey && key !== "z")) return;
   // Elsewhere these keys belong to the button or slider that has the focus.
   const handler = (onImage && ON_IMAGE[key]) || (key === "enter" && !onImage ? undefined : KEYS[key]);
-  if (!handler || !reading) return;
+  if (!handler || !(reading || key === "p" || key === "n")) return; // a scan that can't be read can be skipped
   event.preventDefault();
   handler(event.shiftKey ? 5 : 0.5);
 }

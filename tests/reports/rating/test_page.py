@@ -234,6 +234,19 @@ def test_what_could_not_be_saved_is_said(output: Path, serve: Serve, browser: Ch
     page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
 
 
+def test_a_scan_that_cannot_be_read_is_named_and_skipped(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    broken = server.store.reading("A", 0)[1].image
+    broken.write_bytes(broken.read_bytes()[:2000])
+    page = Page(browser, server)
+    page.element("rater").send_keys("A", "\n")
+    page.wait(lambda: "can't be read" in page.element("banner").text)
+    page.keys("n")
+    page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
+    page.loaded()
+    assert not page.element("banner").is_displayed()
+
+
 def test_nothing_leaves_this_computer_and_the_console_is_silent(
     output: Path, serve: Serve, browser: Chrome
 ) -> None:
