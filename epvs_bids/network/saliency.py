@@ -88,7 +88,7 @@ def saliency(
 
 def _gradient(network: nn.Module, region: Tensor) -> Tensor:
     """Differentiate the score by each voxel."""
-    from captum.attr import Saliency  # noqa: PLC0415 (slow to import)
+    from captum.attr import Saliency
 
     leaf = region.clone().requires_grad_()
     gradient: Tensor = Saliency(network).attribute(leaf, abs=False)
@@ -97,7 +97,7 @@ def _gradient(network: nn.Module, region: Tensor) -> Tensor:
 
 def _smoothgrad(network: nn.Module, region: Tensor, seed: int) -> Tensor:
     """Average the gradient over `SAMPLES` noisy copies; no noise where regions are zero."""
-    from captum.attr import NoiseTunnel, Saliency  # noqa: PLC0415
+    from captum.attr import NoiseTunnel, Saliency
 
     inside = (region > 0).to(region.dtype)
     noise = NOISE * float(region.max() - region.min())
@@ -117,7 +117,7 @@ def _smoothgrad(network: nn.Module, region: Tensor, seed: int) -> Tensor:
 
 def _occlusion(network: nn.Module, region: Tensor) -> Tensor:
     """Fall of the score when a block is covered; blocks that hold nothing are not tried."""
-    from captum.attr import FeatureAblation  # noqa: PLC0415
+    from captum.attr import FeatureAblation
 
     inside = region > 0
     if not bool(inside.any()):

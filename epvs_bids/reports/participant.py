@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING
 from epvs_bids.reports import outputs, style
 from epvs_bids.reports.figures import cohort_context, planes, region_mosaic, standard_cuts
@@ -174,7 +175,7 @@ def _image_view(output_dir: Path, scan: Scan) -> dict[str, Any]:
             for role in ("head", "scan", "mask", "region", "saliency")
             if role in scan.files
         }
-    except (OSError, ValueError, EOFError) as error:
+    except EPVSError as error:
         _LOGGER.warning("%s: an image can't be shown: %s", scan.name, error)
         return {**view, "image_error": str(error)}
     if "head" in images and "mask" in images:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -40,22 +41,31 @@ def template_image(output_dir: Path, space: str, suffix: str) -> ShownTemplate |
         Contrast of the scan: `PDw` or `T2w`.
     """
     kept = output_dir / "figures" / f"tpl-{space}_desc-report_{suffix}.nii.gz"
-    name = f"{space}, {suffix}"
     try:
         if not kept.is_file():
             _keep(kept, space, suffix)
-        return ShownTemplate(name, read_image(kept))
-    except (EPVSError, OSError, ValueError, EOFError) as error:
+        image = read_image(kept)
+        return ShownTemplate(f"{space}, {_remark(kept)}".rstrip(", "), image)
+    except (EPVSError, OSError) as error:
         _LOGGER.warning("No template for the registration check: %s", error)
         return None
 
 
 def _keep(path: Path, space: str, suffix: str) -> None:
-    """Write the template as 8-bit NIfTI."""
+    """Write the template as 8-bit NIfTI, its contrast and origin in the header."""
     from epvs_bids.anatomy.template import get_template
 
-    image = read_image(get_template(space, suffix).image)
+    template = get_template(space, suffix)
+    image = Image(template.image.data, template.image.affine)
     low, high = window(image.data, percentile=99.9)
     scaled = np.rint(np.clip((image.data - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    packed = nib.Nifti1Image(scaled, image.affine)
+    packed.header["descrip"] = f"{template.contrast}, {template.source}"[:79]
     with atomic_write(path) as temporary:
-        nib.save(nib.Nifti1Image(scaled, image.affine), temporary)
+        nib.save(packed, temporary)
+
+
+def _remark(path: Path) -> str:
+    """Read contrast and origin of a kept template from its header."""
+    header: Any = nib.load(path).header
+    return bytes(header["descrip"].item()).decode("utf-8", "replace")

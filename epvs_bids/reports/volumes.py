@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import base64
 import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from epvs_bids.errors import BadDataError
 
 Matrix = NDArray[np.float64]
 Point = tuple[float, float, float]
@@ -47,11 +52,13 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """Read a NIfTI file that this app wrote."""
-    image = nib.load(path)
-    data = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
-    affine = np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
-    return Image(np.nan_to_num(data), affine)
+    """Read a NIfTI file that this app wrote; raises `BadDataError` where it is damaged."""
+    try:
+        image: Any = nib.load(path)
+        data = np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
+        raise BadDataError(f"{path} is damaged ({error}); remove it and run the participant again") from error
+    return Image(np.nan_to_num(data), np.asarray(image.affine, dtype=np.float64))
 
 
 def plane(image: Image, axis: int, position: float, *, limits: Limits, spacing: float) -> NDArray[np.float32]:
