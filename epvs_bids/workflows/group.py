@@ -180,7 +180,20 @@ def _write_scores(study: Study) -> None:
     except (CannotRun, EPVSError) as error:
         LOGGER.warning("no group_scores.tsv: %s", error)
         return
+    scores = _with_ages(scores, study)
     write_tsv(study.output_dir / "group_scores.tsv", scores, describe(scores, {}))
+
+
+def _with_ages(scores: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Add the column `age` where `participants.tsv` has one, so that pages can show scores against age."""
+    try:
+        people = study.participants
+    except (CannotRun, EPVSError):
+        return scores
+    if "age" not in people:
+        return scores
+    ages = pd.to_numeric(people.set_index("participant_id")["age"], errors="coerce")
+    return scores.assign(age=scores["participant_id"].map(ages))
 
 
 def _write_records(records: Sequence[_Record], study: Study) -> None:
