@@ -23,7 +23,7 @@ COMMON: dict[str, dict[str, object]] = {
     "segmentation": {"Description": "Where the outline of the region came from"},
     "qc_pass": {"Description": "Whether the scan passed quality control"},
     "qc_reason": {"Description": "Why it did not"},
-    "age": {"Description": "Age in participants.tsv; n/a where it is no number (such as 89+)", "Units": "year"},
+    "age": {"Description": "Age in participants.tsv; n/a where it is no number", "Units": "year"},
     "analysis": {"Description": "Analysis"},
     "status": {
         "Description": "What became of it",
