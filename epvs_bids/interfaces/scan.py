@@ -10,7 +10,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, tr
 
 from epvs_bids.anatomy.images import load_labels, load_volume, save_volume
 from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask
-from epvs_bids.anatomy.registration import check_registration, load_itk, register_rigid, save_itk
+from epvs_bids.anatomy.registration import check_registration, load_itk, register_to_template, save_itk
 from epvs_bids.anatomy.roi import RoiParameters, region_of_scan, resample_to_grid, template_grid
 from epvs_bids.anatomy.segmentation import segment
 from epvs_bids.errors import BadDataError
@@ -113,13 +113,8 @@ class RegisterScan(Stage):
         scan, template = read_checked(given.scan), read_checked(given.template)
         labels, _ = load_labels(Path(given.labels))
         template_brain = read_checked(given.template_mask).data > 0.5
-        transform = register_rigid(
-            template,
-            scan,
-            fixed_mask=template_brain,
-            moving_mask=brain_mask(labels),
-            threads=given.threads,
-            seed=given.seed,
+        transform = register_to_template(
+            template, template_brain, scan, labels, threads=given.threads, seed=given.seed
         )
         check = check_registration(
             transform,

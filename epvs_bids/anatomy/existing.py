@@ -1,0 +1,162 @@
+"""Segmentations that exist: FreeSurfer, FastSurfer, SynthSeg and SAMSEG, wherever people keep them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOGGER = logging.getLogger(__name__)
+
+_IN_MRI = (
+    ("aparc.DKTatlas+aseg.deep.mgz", "FastSurfer"),
+    ("aseg.mgz", "FreeSurfer"),
+    ("aparc+aseg.mgz", "FreeSurfer"),
+    ("aseg.presurf.mgz", "FreeSurfer"),
+    ("aparc.a2009s+aseg.mgz", "FreeSurfer"),
+    ("synthseg.rca.mgz", "SynthSeg"),
+    ("synthseg.mgz", "SynthSeg"),
+)
+_REFERENCES = ("orig.mgz", "T1.mgz", "nu.mgz", "norm.mgz", "brainmask.mgz")
+_NESTED = ("freesurfer", "fastsurfer", "synthseg", "samseg", "sourcedata/freesurfer")
+
+
+@dataclass(frozen=True)
+class Existing:
+    """
+    A result that can be used.
+
+    Parameters
+    ----------
+    labels
+        The label image.
+    program
+        `FreeSurfer`, `FastSurfer`, `SynthSeg` or `SAMSEG`.
+    reference
+        The image that was segmented, on the labels' grid; `None` where the labels lie in the scanner
+        coordinates of the scan itself.
+    in_t1w
+        Whether the labels lie in the T1w scan's coordinates without an image beside them.
+    """
+
+    labels: Path
+    program: str
+    reference: Path | None = None
+    in_t1w: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    What was found, and what was passed over.
+
+    Parameters
+    ----------
+    found
+        The result to use, or `None`.
+    unfinished
+        Sentences on results that are half-finished or still being made.
+    running
+        Whether one of those is still being made.
+    """
+
+    found: Existing | None
+    unfinished: tuple[str, ...] = ()
+    running: bool = False
+
+
+def find_existing(directories: Sequence[Path], *, participant: str, session: str | None) -> Search:
+    """
+    Look for a segmentation of a participant.
+
+    Parameters
+    ----------
+    directories
+        Folders to look in, first come first: a SUBJECTS_DIR, the output of one program, or a folder of them.
+    participant, session
+        Labels, without `sub-` and `ses-`.
+
+    Returns
+    -------
+    search
+        The first that is finished, those of the same session before those of the participant as a whole.
+    """
+    names = [f"sub-{participant}"]
+    if session is not None:
+        names = [f"sub-{participant}_ses-{session}", f"sub-{participant}/ses-{session}", *names]
+    unfinished: list[str] = []
+    running = False
+    for name in names:
+        for root in _roots(directories):
+            folder = root / name
+            if not folder.is_dir():
+                continue
+            state = _state(folder)
+            if state is not None:
+                running = running or "still being made" in state
+                unfinished.append(state)
+                continue
+            found = _in_subject(folder) or _in_bids(folder, participant, session)
+            if found is not None:
+                return Search(found, tuple(unfinished), running)
+    return Search(None, tuple(unfinished), running)
+
+
+def _roots(directories: Sequence[Path]) -> Iterator[Path]:
+    """Yield each folder, and the folders of programs inside it."""
+    for directory in directories:
+        if not directory.is_dir():
+            continue
+        yield directory
+        inside = sorted(p for p in directory.iterdir() if p.is_dir() and not p.name.startswith((".", "sub-")))
+        first = [directory / name for name in _NESTED]
+        nested = [p / "sourcedata" / "freesurfer" for p in inside]
+        yield from dict.fromkeys(p for p in [*first, *inside, *nested] if p.is_dir())
+
+
+def _state(folder: Path) -> str | None:
+    """Say whether a FreeSurfer subject is still running or was left half-way; None where it can be used."""
+    scripts = folder / "scripts"
+    if not scripts.is_dir():
+        return None
+    if any(scripts.glob("IsRunning*")):
+        return f"{folder} is still being made (or was killed: then remove {scripts}/IsRunning*)"
+    deep = folder / "mri" / "aparc.DKTatlas+aseg.deep.mgz"
+    if not (scripts / "recon-all.done").is_file() and not deep.is_file():
+        return f"{folder} is half-finished (no scripts/recon-all.done)"
+    return None
+
+
+def _in_subject(folder: Path) -> Existing | None:
+    """Look for the files of FreeSurfer, FastSurfer and SAMSEG in a subject's folder."""
+    mri = folder / "mri"
+    for name, program in _IN_MRI:
+        labels = mri / name
+        if labels.is_file():
+            references = (mri / reference for reference in _REFERENCES)
+            reference = next((path for path in references if path.is_file()), None)
+            return Existing(labels, program, reference, in_t1w=reference is None)
+    for labels in (folder / "seg.mgz", folder / "anat" / "seg.mgz"):
+        if labels.is_file():
+            reference = labels.with_name("mode01_bias_corrected.mgz")
+            return Existing(labels, "SAMSEG", reference if reference.is_file() else None)
+    return None
+
+
+def _in_bids(folder: Path, participant: str, session: str | None) -> Existing | None:
+    """Look for label images under BIDS names, and for SynthSeg's `*_synthseg`."""
+    prefix = f"sub-{participant}" + (f"_ses-{session}" if session and folder.name.startswith("ses-") else "")
+    for place in (folder / "anat", folder):
+        for path in sorted(place.glob(f"{prefix}*.nii.gz")) + sorted(place.glob(f"{prefix}*.mgz")):
+            stem = path.name.lower().partition(".")[0]
+            if "_space-mni" in stem or "_hemi-" in stem:
+                continue
+            in_t1w = "t1w" in stem.removeprefix(prefix.lower())
+            if "synthseg" in stem:
+                return Existing(path, "SynthSeg", in_t1w=in_t1w)
+            if "samseg" in stem:
+                return Existing(path, "SAMSEG", in_t1w=in_t1w)
+            if stem.endswith(("desc-aseg_dseg", "desc-aparcaseg_dseg")):
+                return Existing(path, "FreeSurfer", in_t1w=True)
+    return None

@@ -1,0 +1,204 @@
+"""One function that gives a scan its labels, whichever program made them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from epvs_bids.anatomy import freesurfer
+from epvs_bids.anatomy.existing import Existing, find_existing
+from epvs_bids.anatomy.grid import Grid, Matrix, as_shape, resample_to_grid
+from epvs_bids.anatomy.images import Volume, load_labels, load_volume
+from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask, largest_components
+from epvs_bids.anatomy.registration import register_rigid
+from epvs_bids.anatomy.samseg import run_samseg
+from epvs_bids.anatomy.synthseg import run_synthseg
+from epvs_bids.errors import BadDataError, MissingInputError, TryAgainError, UsageError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """
+    The labels of a scan.
+
+    Parameters
+    ----------
+    labels
+        int32, on the scan's own grid, FreeSurfer's numbering; the largest part of each structure of the basal
+        ganglia.
+    affine
+        4 × 4, the scan's.
+    source
+        The program that made them.
+    notes
+        What was done and what was passed over, for the log, the sidecar and the report.
+    files
+        The files that they come from.
+    """
+
+    labels: NDArray[np.int32]
+    affine: Matrix
+    source: str
+    notes: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def segment(
+    scan: Path,
+    *,
+    choice: str,
+    t1w: Path | None,
+    freesurfer_dirs: Sequence[Path],
+    participant: str,
+    session: str | None,
+    work_dir: Path,
+    threads: int,
+    licence: Path | None,
+    sloppy: bool,
+) -> Segmentation:
+    """
+    Find or make the labels of a scan.
+
+    Parameters
+    ----------
+    scan
+        The PD- or T2-weighted scan, three-dimensional.
+    choice
+        `auto`: a finished result, else FreeSurfer where there are a T1w scan, its programs and a licence,
+        else SAMSEG. `existing`, `freesurfer`, `synthseg`, `samseg`: that one or an error.
+    t1w
+        T1w scan of the same person, for FreeSurfer and for results in its space.
+    freesurfer_dirs
+        Folders in which results may be found, first come first.
+    participant, session
+        Labels, without `sub-` and `ses-`.
+    work_dir
+        Folder for what the programs write.
+    threads
+        Number of threads.
+    licence
+        FreeSurfer's licence; looked at only when FreeSurfer is about to run.
+    sloppy
+        Quick and rough, for trials.
+
+    Returns
+    -------
+    segmentation
+        Labels on the scan's grid.
+
+    Raises
+    ------
+    MissingInputError, BadDataError, TryAgainError
+        There is no result, a program is missing or failed, or the result is still being made.
+    UsageError
+        Unknown choice.
+    """
+    volume = load_volume(scan)
+    notes: list[str] = []
+    if choice in ("auto", "existing"):
+        search = find_existing(freesurfer_dirs, participant=participant, session=session)
+        notes += search.unfinished
+        if search.found is not None:
+            return _finish(volume, search.found, t1w=t1w, threads=threads, notes=notes)
+        if choice == "existing":
+            _refuse(search.unfinished, running=search.running, participant=participant)
+    made = _make(volume, choice, t1w=t1w, work_dir=work_dir, threads=threads, licence=licence, sloppy=sloppy)
+    return _finish(volume, made, t1w=t1w, threads=threads, notes=notes)
+
+
+def _refuse(unfinished: tuple[str, ...], *, running: bool, participant: str) -> None:
+    """Say why there is no existing result."""
+    told = f" {'; '.join(unfinished)}." if unfinished else ""
+    if running:
+        raise TryAgainError(f"The segmentation of sub-{participant} is not there yet.{told}")
+    raise MissingInputError(
+        f"No finished segmentation of sub-{participant} was found.{told} Name its folder with --fs-subjects-dir "
+        "or --derivatives, or let the app make one (--segmentation samseg)."
+    )
+
+
+def _make(
+    scan: Volume,
+    choice: str,
+    *,
+    t1w: Path | None,
+    work_dir: Path,
+    threads: int,
+    licence: Path | None,
+    sloppy: bool,
+) -> Existing:
+    """Run the program chosen."""
+    if choice == "auto":
+        ready = t1w is not None and freesurfer.can_run() and freesurfer.find_licence(licence) is not None
+        choice = "freesurfer" if ready and not sloppy else "samseg"
+    if choice == "samseg":
+        return Existing(run_samseg(scan, work_dir / "samseg", threads=threads, sloppy=sloppy), "SAMSEG")
+    if choice == "synthseg":
+        return Existing(run_synthseg(scan.path, work_dir, threads=threads, sloppy=sloppy), "SynthSeg")
+    if choice != "freesurfer":
+        raise UsageError(f"Unknown segmentation {choice!r}.")
+    if t1w is None:
+        raise MissingInputError("FreeSurfer needs a T1w scan, and there is none of this participant.")
+    labels, reference = freesurfer.run_freesurfer(t1w, work_dir, licence=licence, threads=threads)
+    return Existing(labels, "FreeSurfer", reference)
+
+
+def _finish(
+    scan: Volume, result: Existing, *, t1w: Path | None, threads: int, notes: list[str]
+) -> Segmentation:
+    """Bring labels to the scan's grid and keep the largest part of each structure."""
+    labels, affine = load_labels(result.labels)
+    reference = result.reference
+    if reference is None and result.in_t1w:
+        if t1w is None:
+            raise MissingInputError(f"{result.labels} lies in the space of a T1w scan that is not there.")
+        reference = t1w
+    here = _bring_to_scan(labels, affine, scan, reference=reference, threads=threads, notes=notes)
+    here, dropped = largest_components(here)
+    if dropped:
+        told = ", ".join(f"{name} {count}" for name, count in dropped.items())
+        notes.append(f"the largest part of each structure was kept; voxels dropped: {told}")
+    if not basal_ganglia_mask(here).any():
+        raise BadDataError(f"{result.labels}: no basal ganglia inside the scan {scan.path.name}.")
+    _LOGGER.info("Labels of %s from %s (%s)", scan.path.name, result.program, result.labels)
+    return Segmentation(here.astype(np.int32), scan.affine, result.program, notes, [result.labels])
+
+
+def _bring_to_scan(
+    labels: NDArray[np.int32],
+    affine: Matrix,
+    scan: Volume,
+    *,
+    reference: Path | None,
+    threads: int,
+    notes: list[str],
+) -> NDArray[np.integer]:
+    """Resample labels to the scan's grid, through a rigid registration where another image was segmented."""
+    if labels.shape == scan.data.shape and np.allclose(affine, scan.affine, atol=1e-3):
+        return labels
+    transform: Matrix = np.eye(4)
+    if reference is not None:
+        image = load_volume(reference)
+        mask = resample_to_grid(
+            brain_mask(labels),
+            affine,
+            np.eye(4),
+            Grid(as_shape(np.array(image.data.shape)), image.affine),
+            order=0,
+        )
+        found = register_rigid(image, scan, fixed_mask=mask > 0, threads=threads)
+        transform = found.inverse().matrix
+        notes.append(
+            f"labels were brought from {reference.name} to the scan by rigid registration "
+            f"(mutual information {found.metric:.2f} nats)"
+        )
+    grid = Grid(as_shape(np.array(scan.data.shape)), scan.affine)
+    here = resample_to_grid(labels, affine, transform, grid, order=0, threads=threads)
+    return np.rint(here).astype(np.int32)
