@@ -49,6 +49,28 @@ class Outcome:
     exit_code: int = 0
 
 
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run.
+
+    Attributes
+    ----------
+    outcomes
+        Of every scan, and of every participant without one.
+    stopped
+        Exit code of the signal that stopped it; 0 where none did.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    stopped: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all went well, the code of the troubles where they are of one kind, else 1."""
+        codes = {outcome.exit_code for outcome in self.outcomes} - {0}
+        return self.stopped or (codes.pop() if len(codes) == 1 else int(bool(codes)))
+
+
 class Estimate:
     """How long the rest of a run takes, from how long each stage took so far.
 

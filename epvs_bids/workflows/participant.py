@@ -7,7 +7,6 @@ import logging
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from epvs_bids.bids.validation import check_folders, validate
 from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, TryAgainError
 from epvs_bids.files import make_folder, read_tsv, write_json
 from epvs_bids.interfaces.report import ParticipantPage
-from epvs_bids.progress import Outcome, Progress
+from epvs_bids.progress import Outcome, Progress, RunResult
 from epvs_bids.settings import Settings
 from epvs_bids.workflows.engine import (
     Locks,
@@ -40,28 +39,6 @@ _LOGGER = logging.getLogger(__name__)
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C and SIGTERM, as shells have them."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What became of a run.
-
-    Attributes
-    ----------
-    outcomes
-        Of every scan, and of every participant without one.
-    stopped
-        Exit code of the signal that stopped it; 0 where none did.
-    """
-
-    outcomes: tuple[Outcome, ...] = ()
-    stopped: int = 0
-
-    @property
-    def exit_code(self) -> int:
-        """0 where all went well, the code of the troubles where they are of one kind, else 1."""
-        codes = {outcome.exit_code for outcome in self.outcomes} - {0}
-        return self.stopped or (codes.pop() if len(codes) == 1 else int(bool(codes)))
 
 
 def run_participant(settings: Settings, console: Console) -> RunResult:
@@ -138,6 +115,7 @@ def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> tuple[lis
                 if settings.write_graph:
                     _draw(workflow)
                 run_graph(workflow, settings, monitor)
+                _complete(monitor, outputs, 0)
                 _write_pages(settings, sorted({scan.participant for scan in scans}))
         except KeyboardInterrupt:
             stopped = INTERRUPTED
@@ -233,14 +211,12 @@ def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
     workflow = Workflow(name="pages_wf", base_dir=str(work_folder(settings)))
     for label in participants:
         own = sorted(path for path in (output_dir / f"sub-{label}").glob("**/*") if path.is_file())
-        if not own:
-            continue
+        own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}_*.json"))
         there = (output_dir / f"sub-{label}.html").is_file()
         state = f"{cohort} {_state(own)}" if there else secrets.token_hex(8)
         page = ParticipantPage(output_dir=str(output_dir), participant=label, state=state)
         workflow.add_nodes([Node(page, name=f"page_{label.replace('+', 'plus')}", mem_gb=1.0)])
-    if workflow.list_node_names():
-        run_graph(workflow, settings, _page_status)
+    run_graph(workflow, settings, _page_status)
 
 
 def _page_status(node: object, status: str) -> None:
