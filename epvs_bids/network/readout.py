@@ -2,7 +2,7 @@
 
 The score is linear in sums of the detection maps: the EPVS map at several heights of the region, the other
 maps as a whole. Least squares finds the line from the plain sum; how far the other weights may leave it is a
-ridge penalty, chosen by the error in leaving one scan out. A few dozen scans are enough, and no GPU is needed.
+ridge penalty, chosen by the error in leaving one scan out. A few dozen scans are enough, without a GPU.
 """
 
 from __future__ import annotations

@@ -1,0 +1,146 @@
+"""The training set of a study: regions that have a visual score, gathered in one file."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.outputs import Region
+from epvs_bids.analyses.tables import rater_columns
+from epvs_bids.errors import BadDataError
+from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
+from epvs_bids.network.data import RatedRegion, check_training_set, common_preprocessing, store_regions
+from epvs_bids.network.fit import TrainingSet
+from epvs_bids.network.options import TrainingOptions, make_options
+
+LOGGER = logging.getLogger(__name__)
+
+CHANGES = (
+    "loss",
+    "features",
+    "blocks",
+    "convolutions",
+    "dense",
+    "flip_axes",
+    "augmentation",
+    "max_epochs",
+    "patience",
+)
+"""Settings of a run that replace what a recipe says."""
+
+
+@dataclass(frozen=True)
+class RatedRegions:
+    """Regions with their scores, and what was left out of them."""
+
+    regions: tuple[RatedRegion, ...]
+    rater: str
+    notes: tuple[str, ...]
+
+
+def rated_regions(study: Study) -> RatedRegions:
+    """Pair the regions of a study with the reference rater's scores.
+
+    A rating without a session belongs to the participant's only session. Of several scans of a session, the
+    first is used.
+
+    Raises
+    ------
+    CannotRun
+        No region or no rating is there.
+    BadDataError
+        With `options.strict`, a region without a rating or the reverse; a rating that names no session where
+        there are several; a training set that nothing can be learned from.
+    """
+    if not study.regions:
+        raise CannotRun(f"there are no regions under {study.output_dir}: run the participant level first")
+    ratings = study.usable_ratings
+    options = study.options
+    rater = rater_columns(ratings, study.ratings_path, rater=options.rater, site=options.site)[0]
+    rated = ratings[ratings[rater].notna()]
+    by_session: dict[tuple[str, str], Region] = {}
+    for region in study.regions:
+        by_session.setdefault((region.participant_id, region.session_id), region)
+    pairs = [_pair(row, by_session, rater) for _, row in rated.iterrows()]
+    found = [pair for pair in pairs if pair is not None]
+    notes = _left_out(study, rated, by_session, found, rater)
+    check_training_set(found)
+    return RatedRegions(tuple(found), rater, notes)
+
+
+def _pair(row: pd.Series, regions: dict[tuple[str, str], Region], rater: str) -> RatedRegion | None:
+    """Find the region of one rating."""
+    participant, session = str(row["participant_id"]), str(row["session_id"])
+    scanned = [key for key in regions if key[0] == participant]
+    if session == "" and len(scanned) > 1:
+        sessions = ", ".join(key[1] for key in scanned)
+        raise BadDataError(f"The rating of {participant} names no session; there are regions of {sessions}.")
+    only_one = len(scanned) == 1 and (session == "" or scanned[0][1] == "")
+    region = regions.get(scanned[0] if only_one else (participant, session))
+    if region is None:
+        return None
+    return RatedRegion(participant=participant, name=region.scan, path=region.image, score=float(row[rater]))
+
+
+def _left_out(
+    study: Study,
+    rated: pd.DataFrame,
+    regions: dict[tuple[str, str], Region],
+    found: list[RatedRegion],
+    rater: str,
+) -> tuple[str, ...]:
+    """Say which regions and ratings have no partner; refuse them where the run is strict."""
+    used = {pair.path for pair in found}
+    without = {
+        f"a region but no rating by {rater}": [r.scan for r in regions.values() if r.image not in used],
+        "a rating but no region": sorted(set(rated["participant_id"]) - {pair.participant for pair in found}),
+    }
+    notes = []
+    for problem, names in without.items():
+        if names:
+            listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            note = f"{problem}, left out: {listed}"
+            if study.options.strict:
+                raise BadDataError(f"{note} (--strict)")
+            LOGGER.warning("%s", note)
+            notes.append(note)
+    return tuple(notes)
+
+
+def training_set(rated: RatedRegions, folder: Path) -> TrainingSet:
+    """Gather rated regions in one file under `folder`, and check that they were made alike."""
+    preprocessing = common_preprocessing(rated.regions)
+    store = store_regions([region.path for region in rated.regions], folder / "regions.f16")
+    return TrainingSet(
+        store=store,
+        scores=np.array([region.score for region in rated.regions]),
+        participants=tuple(region.participant for region in rated.regions),
+        preprocessing=preprocessing,
+    )
+
+
+def model_folder(study: Study) -> Path:
+    """Return the folder of the model that this run makes."""
+    return study.output_dir / "models" / study.options.model_name
+
+
+def source_model(init_from: str | None) -> LoadedModel | None:
+    """Load the model to start from; `default` is the one that ships, of an ensemble the first is taken."""
+    if init_from is None:
+        return None
+    return load_models(DEFAULT_MODEL if init_from == "default" else Path(init_from))[0]
+
+
+def training_options(study: Study, source: LoadedModel | None, **more: Any) -> TrainingOptions:  # noqa: ANN401
+    """Make the options that the settings of a run ask for; `more` replaces them."""
+    given = {name: study.training.get(name) for name in CHANGES}
+    given = {"seed": study.options.seed} | given | more
+    recipe = more.get("recipe") or study.training.get("recipe", "paper")
+    given.pop("recipe", None)
+    return make_options(recipe, source=source.description.architecture if source else None, changes=given)

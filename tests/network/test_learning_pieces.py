@@ -1,0 +1,136 @@
+"""Initialisation, losses, augmentation and division of scans."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from epvs_bids.network.architecture import COUNTING, Architecture, build_network
+from epvs_bids.network.augmentation import Augmentation, rotation_matrix, transform
+from epvs_bids.network.initialisation import initialise
+from epvs_bids.network.losses import LOSSES, TUKEY_CUT
+from epvs_bids.network.splits import split_by_participant
+
+
+def test_gaussian_weights_have_the_recipes_spread() -> None:
+    network = build_network(Architecture(features=16, blocks=1, convolutions=2), (40, 40, 40))
+    initialise(network, "gaussian", seed=3)
+    for name, weight in network.named_parameters():
+        if name.endswith("bias"):
+            assert not weight.any()
+        elif weight.numel() > 5000:
+            assert float(weight.detach().std()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_initialisation_follows_the_seed() -> None:
+    networks = [build_network(COUNTING, (40, 40, 40)) for _ in range(3)]
+    for network, seed in zip(networks, (1, 1, 2), strict=True):
+        initialise(network, "he", seed=seed)
+    first, same, other = (network.state_dict()["blocks.1.0.convolution.weight"] for network in networks)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mse", (1 + 4 + 100) / 3),
+        ("mce", (1 + 8 + 1000) / 3),
+        ("mqe", (1 + 16 + 10000) / 3),
+        ("rmse", np.sqrt((1 + 4 + 100) / 3)),
+    ],
+)
+def test_losses_of_table_3(name: str, expected: float) -> None:
+    assert float(LOSSES[name](torch.tensor([1.0, -2.0, 10.0]))) == pytest.approx(expected)
+
+
+def test_tukey_is_flat_for_outliers_and_square_near_zero() -> None:
+    assert float(LOSSES["tukey"](torch.tensor([100.0]))) == pytest.approx(TUKEY_CUT**2 / 6)
+    assert float(LOSSES["tukey"](torch.tensor([0.1]))) == pytest.approx(0.1**2 / 2, rel=1e-2)
+
+
+def test_every_loss_has_a_finite_slope_without_error() -> None:
+    for loss in LOSSES.values():
+        error = torch.zeros(1, requires_grad=True)
+        loss(error).backward()
+        assert torch.isfinite(error.grad).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_flip_is_exact(axis: int) -> None:
+    region = torch.rand(1, 1, 9, 8, 7)
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[axis, axis] = -1
+    torch.testing.assert_close(transform(region, matrix), region.flip(axis + 2), atol=1e-5, rtol=0)
+
+
+def test_transform_agrees_with_scipy() -> None:
+    """Rotation and translation in voxels, on a region whose axes differ in length."""
+    region = ndimage.gaussian_filter(np.random.default_rng(0).random((20, 16, 12)), 1.5)
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] = rotation_matrix([0.1, -0.15, 0.2])
+    matrix[:3, 3] = torch.tensor([1.5, -0.7, 0.4])
+    ours = transform(torch.from_numpy(region).float()[None, None], matrix)[0, 0].numpy()
+    centre = (np.array(region.shape) - 1) / 2
+    offset = centre + matrix[:3, 3].numpy() - matrix[:3, :3].numpy() @ centre
+    theirs = ndimage.affine_transform(region, matrix[:3, :3].numpy(), offset, order=1, mode="constant")
+    inside = (slice(4, -4),) * 3
+    np.testing.assert_allclose(ours[inside], theirs[inside], atol=1e-4)
+
+
+def test_rotations_keep_lengths() -> None:
+    matrix = rotation_matrix([0.3, 0.2, -0.1])
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(3, dtype=torch.float64))
+    assert float(torch.linalg.det(matrix)) == pytest.approx(1)
+
+
+def test_draws_stay_in_the_papers_ranges() -> None:
+    generator = torch.Generator().manual_seed(0)
+    draws = [Augmentation(flip_axes=("x",)).draw(generator) for _ in range(200)]
+    shifts = torch.stack([draw[:3, 3] for draw in draws])
+    assert 1.8 < float(shifts.abs().max()) <= 2.0
+    handed = [float(torch.linalg.det(draw[:3, :3])) < 0 for draw in draws]
+    assert 60 < sum(handed) < 140
+    unflipped = [draw[:3, :3] for draw, flipped in zip(draws, handed, strict=True) if not flipped]
+    assert (
+        max(float(torch.arccos(((m.trace() - 1) / 2).clamp(-1, 1))) for m in unflipped) < 0.2 * 3**0.5 + 0.05
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    people=st.integers(3, 60),
+    seed=st.integers(0, 1000),
+    validation=st.sampled_from([0.0, 0.2, 0.5]),
+    test=st.sampled_from([0.0, 0.2, 0.4]),
+)
+def test_no_participant_is_in_two_parts(people: int, seed: int, validation: float, test: float) -> None:
+    rng = np.random.default_rng(seed)
+    participants = [f"sub-{index}" for index in rng.integers(0, people, 2 * people)]
+    scores = rng.poisson(4, len(participants))
+    parts = split_by_participant(participants, scores, validation=validation, test=test, seed=seed)
+    whose: dict[str, set[str]] = {}
+    for participant, part in zip(participants, parts.tolist(), strict=True):
+        whose.setdefault(participant, set()).add(part)
+    assert all(len(found) == 1 for found in whose.values())
+    assert "train" in parts
+    if validation and len(whose) > 2:
+        assert "validation" in parts
+
+
+def test_parts_are_alike_in_score_and_follow_the_seed() -> None:
+    rng = np.random.default_rng(0)
+    people = [f"sub-{index}" for index in range(400)]
+    scores = rng.negative_binomial(1, 0.2, 400)
+    split = split_by_participant(people, scores, validation=0.2, test=0.3, seed=1)
+    assert [int((split == part).sum()) for part in ("train", "validation", "test")] == [200, 80, 120]
+    for part in ("validation", "test"):
+        assert scores[split == part].mean() == pytest.approx(scores.mean(), rel=0.1)
+    again = split_by_participant(people, scores, validation=0.2, test=0.3, seed=1)
+    other = split_by_participant(people, scores, validation=0.2, test=0.3, seed=2)
+    assert (split == again).all()
+    assert (split == "test").astype(int) @ (other == "test").astype(int) < 60
