@@ -79,9 +79,10 @@ def run_samseg(
     command = find_samseg()
     if command is None:
         raise MissingInputError(
-            "SAMSEG is not installed. `make` installs it where Python 3.11 and a C++ compiler are there; else "
-            "install it (`pip install samseg==0.4a0`) in an environment of its own and set "
-            f"{COMMAND_VARIABLE} to its run_samseg, or give results of FreeSurfer, FastSurfer or SynthSeg with --derivatives."
+            "SAMSEG is not installed. `make` installs it where Python 3.11 and a C++ compiler are there; "
+            "else install it (`pip install samseg==0.4a0`) in an environment of its own and set "
+            f"{COMMAND_VARIABLE} to its run_samseg, or give results of FreeSurfer, FastSurfer or SynthSeg "
+            "with --derivatives."
         )
     folder.mkdir(parents=True, exist_ok=True)
     small = thin_out(scan.data, scan.affine, np.ones(scan.data.shape, dtype=np.bool_))

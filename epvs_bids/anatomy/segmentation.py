@@ -119,8 +119,8 @@ def _refuse(unfinished: tuple[str, ...], *, running: bool, participant: str) -> 
     if running:
         raise TryAgainError(f"The segmentation of sub-{participant} is not there yet.{told}")
     raise MissingInputError(
-        f"No finished segmentation of sub-{participant} was found.{told} Name its folder with --fs-subjects-dir "
-        "or --derivatives, or let the app make one (--segmentation samseg)."
+        f"No finished segmentation of sub-{participant} was found.{told} Name its folder with "
+        "--fs-subjects-dir or --derivatives, or let the app make one (--segmentation samseg)."
     )
 
 
