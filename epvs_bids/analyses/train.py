@@ -24,12 +24,14 @@ from epvs_bids.analyses.rated_regions import (
 from epvs_bids.files import write_tsv
 from epvs_bids.network.checkpoint import save_ensemble
 from epvs_bids.network.distributed import Workers, worker_device, workers
-from epvs_bids.network.fit import Fitted, TrainingSet, fit_model
+from epvs_bids.network.fit import Fitted, TrainingSet, fit_model, held_out
 from epvs_bids.network.inference import choose_device
-from epvs_bids.network.splits import PARTS, split_by_participant
+from epvs_bids.network.splits import PARTS, Part, split_by_participant
 from epvs_bids.statistics.agreement import agreement
 
 NAME = "train"
+
+HELD_OUT: tuple[Part, ...] = ("validation", "test")
 
 DESCRIPTIONS: dict[str, Description] = {
     "model": {"Description": "Network of the ensemble; `ensemble` for their mean"},
@@ -164,8 +166,8 @@ def _tables(
     frames = []
     for index, member in enumerate(members):
         name, predicted = f"model-{index + 1}", member.fitted.predictions
-        for part in ("validation", "test"):
-            chosen = (member.parts == part) & np.isfinite(predicted)
+        for part in HELD_OUT:
+            chosen = held_out(member.parts, predicted, part)
             if chosen.sum() < 3 or np.ptp(data.scores[chosen]) == 0:
                 continue
             result = agreement(

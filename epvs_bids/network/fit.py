@@ -20,7 +20,7 @@ from epvs_bids.network.distributed import Workers
 from epvs_bids.network.initialisation import initialise
 from epvs_bids.network.options import TrainingOptions
 from epvs_bids.network.readout import apply_readout, column_sums, fit_readout, install_readout
-from epvs_bids.network.splits import PARTS
+from epvs_bids.network.splits import PARTS, Part
 from epvs_bids.network.training import Task, agreement_icc, predict, train
 from epvs_bids.network.warm_start import warm_start
 
@@ -194,11 +194,21 @@ def _summary(
     }
 
 
+def held_out(parts: NDArray[np.str_], predictions: NDArray[np.float64], part: Part) -> NDArray[np.bool_]:
+    """Choose the scans of a part whose predictions say something about new scans; (n,) of bool.
+
+    Scans that a fitted readout left out in turn count as validation.
+    """
+    chosen: NDArray[np.bool_] = (parts == "test") if part == "test" else (parts != "test")
+    return chosen & np.isfinite(predictions)
+
+
 def _save(fitted: Fitted, data: TrainingSet, parts: NDArray[np.str_], directory: Path) -> None:
     """Write the model with the agreement that its predictions reach on each part."""
-    metrics = {}
-    for part in ("validation", "test"):
-        chosen = (parts == part) & np.isfinite(fitted.predictions)
+    metrics: dict[str, dict[str, float]] = {}
+    held: tuple[Part, ...] = ("validation", "test")
+    for part in held:
+        chosen = held_out(parts, fitted.predictions, part)
         if chosen.sum() >= 3:
             error = fitted.predictions[chosen] - data.scores[chosen]
             icc = agreement_icc(data.scores[chosen], fitted.predictions[chosen])
