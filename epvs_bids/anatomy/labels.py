@@ -67,9 +67,9 @@ def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     parts, n_parts = ndimage.label(inside)
     if n_parts > 1:
         inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    mask[:] = False
-    mask[box[0]] = ndimage.binary_fill_holes(inside)
-    return mask
+    whole = np.zeros_like(mask)
+    whole[box[0]] = ndimage.binary_fill_holes(inside)
+    return whole
 
 
 def largest_components(

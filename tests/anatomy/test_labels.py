@@ -36,6 +36,8 @@ def test_brain_is_one_piece_without_holes_and_skull() -> None:
     labels[19, 19, 19] = 3
     mask = brain_mask(labels)
     assert mask.sum() == 12**3
+    labels[19, 19, 19] = 258
+    np.testing.assert_array_equal(brain_mask(labels), mask)
     assert mask[9, 9, 9]
     assert not brain_mask(np.zeros((5, 5, 5), np.int32)).any()
 

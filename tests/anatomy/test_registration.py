@@ -1,0 +1,175 @@
+"""Rigid registration on a small head with known offsets, and the check of the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+from epvs_bids.anatomy.images import Volume, load_labels, load_volume
+from epvs_bids.anatomy.initialisation import rotation_about
+from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask
+from epvs_bids.anatomy.registration import (
+    RigidTransform,
+    check_registration,
+    load_itk,
+    register_rigid,
+    register_to_template,
+    save_itk,
+)
+from epvs_bids.errors import BadDataError
+
+Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
+
+
+@pytest.fixture(scope="module")
+def template() -> tuple[Volume, np.ndarray]:
+    image, mask = load_mni152_template(resolution=3), load_mni152_brain_mask(resolution=3)
+    return Volume(image.get_fdata(dtype=np.float32), image.affine, Path("template")), mask.get_fdata() > 0
+
+
+def scan_of(head: Head, offset: np.ndarray) -> tuple[Volume, np.ndarray]:
+    """Move the head of the fixture; returns the scan and its labels."""
+    data = head[0].get_fdata(dtype=np.float32)
+    return Volume(data, offset @ head[0].affine, Path("scan")), np.asarray(head[1].dataobj).astype(np.int32)
+
+
+def error(found: np.ndarray, truth: np.ndarray, labels: np.ndarray, affine: np.ndarray) -> float:
+    """Return the mean distance over the basal ganglia in mm; `affine` is that of the labels in MNI space."""
+    points = np.argwhere(basal_ganglia_mask(labels)) @ affine[:3, :3].T + affine[:3, 3]
+    moved = [points @ m[:3, :3].T + m[:3, 3] for m in (found, truth)]
+    return float(np.linalg.norm(moved[0] - moved[1], axis=1).mean())
+
+
+@pytest.mark.parametrize(
+    ("angles", "shift"),
+    [((20.0, 0.0, 0.0), (30, 0, 0)), ((0.0, -20.0, 0.0), (0, -30, 0)), ((-20.0, 20.0, 20.0), (-30, 30, -30))],
+)
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_known_offsets_are_recovered(
+    head: Head,
+    template: tuple[Volume, np.ndarray],
+    angles: tuple[float, ...],
+    shift: tuple[float, ...],
+    with_labels: bool,
+) -> None:
+    offset = rotation_about(np.zeros(3), angles)
+    offset[:3, 3] += shift
+    scan, labels = scan_of(head, offset)
+    image, mask = template
+    truth = scan.affine @ np.linalg.inv(image.affine)
+    if with_labels:
+        found = register_to_template(image, mask, scan, labels)
+    else:
+        found = register_rigid(image, scan, fixed_mask=mask, moving_mask=brain_mask(labels))
+    assert error(found.matrix, truth, labels, image.affine) < 0.5
+    np.testing.assert_allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-6)
+    check = check_registration(
+        found, template_mask=mask, template_affine=image.affine, labels=labels, affine=scan.affine
+    )
+    assert check.passed, check.reason
+    assert check.dice > 0.9
+
+
+def test_partly_covered_and_thick_sliced(head: Head, template: tuple[Volume, np.ndarray]) -> None:
+    whole, labels = scan_of(head, np.eye(4))
+    image, mask = template
+    truth = whole.affine @ np.linalg.inv(image.affine)
+    first, last = 15, 45
+    thick = (whole.data[:, :, first:last:2] + whole.data[:, :, first + 1 : last : 2]) / 2
+    affine = whole.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 2, first + 0.5], [0, 0, 0, 1.0]])
+    scan = Volume(thick, affine, Path("scan"))
+    found = register_to_template(image, mask, scan, labels[:, :, first:last:2])
+    assert error(found.matrix, truth, labels, image.affine) < 1.0
+
+
+def test_same_seed_same_result(head: Head, template: tuple[Volume, np.ndarray]) -> None:
+    scan, labels = scan_of(head, np.eye(4))
+    once, again = (register_to_template(*template, scan, labels, seed=7) for _ in range(2))
+    np.testing.assert_array_equal(once.matrix, again.matrix)
+    assert once.metric == again.metric
+    assert once.parameters["RandomSeed"] == ("7",)
+
+
+def test_misplaced_brain_fails_the_check(head: Head, template: tuple[Volume, np.ndarray]) -> None:
+    scan, labels = scan_of(head, np.eye(4))
+    image, mask = template
+    truth = scan.affine @ np.linalg.inv(image.affine)
+
+    def check(transform: np.ndarray, metric: float = 0.3) -> str:
+        return check_registration(
+            RigidTransform(transform, metric),
+            template_mask=mask,
+            template_affine=image.affine,
+            labels=labels,
+            affine=scan.affine,
+        ).reason
+
+    assert check(truth) == ""
+    assert "misplaced" in check(truth @ rotation_about(np.zeros(3), (90.0, 0.0, 0.0)))
+    assert "basal ganglia" in check(truth @ rotation_about(np.array([0.0, -18, 8]), (0.0, 0.0, 180.0)))
+    assert "information" in check(truth, 0.01)
+    assert "misplaced" in check(np.full((4, 4), np.nan) * 0 + np.diag([1.0, 1, 1, 1]) + _far())
+
+
+def _far() -> np.ndarray:
+    far = np.zeros((4, 4))
+    far[0, 3] = 400
+    return far
+
+
+def test_itk_transforms_there_and_back(tmp_path: Path) -> None:
+    matrix = rotation_about(np.array([1.0, 2, 3]), (10.0, -20.0, 5.0))
+    matrix[:3, 3] += (4, 5, 6)
+    save_itk(tmp_path / "xfm.txt", matrix)
+    np.testing.assert_allclose(load_itk(tmp_path / "xfm.txt"), matrix, atol=1e-9)
+    ras = np.array([10.0, -20, 30])
+    lps = sitk.ReadTransform(str(tmp_path / "xfm.txt")).TransformPoint((ras * [-1, -1, 1]).tolist())
+    np.testing.assert_allclose(np.array(lps) * [-1, -1, 1], matrix[:3, :3] @ ras + matrix[:3, 3])
+    transform = RigidTransform(matrix, 0.5)
+    np.testing.assert_allclose(transform.inverse().matrix @ matrix, np.eye(4), atol=1e-12)
+
+
+def test_not_a_transform(tmp_path: Path) -> None:
+    (tmp_path / "xfm.txt").write_text("nothing of the kind")
+    with pytest.raises(BadDataError, match="not a linear transform"):
+        load_itk(tmp_path / "xfm.txt")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_t1w_and_pdw_of_one_man(real_data: Path) -> None:
+    """They lie 9 mm and a tilt apart; the way there and the way back must agree."""
+    folder = real_data / "real-bids" / "sub-01" / "anat"
+    t1w, pdw = load_volume(folder / "sub-01_T1w.nii.gz"), load_volume(folder / "sub-01_PDw.nii.gz")
+    there, back = register_rigid(t1w, pdw), register_rigid(pdw, t1w)
+    points = np.random.default_rng(0).uniform(-40, 40, (200, 3))
+    around = np.linalg.norm(_apply(back.matrix @ there.matrix, points) - points, axis=1)
+    assert around.mean() < 0.5
+    moved = np.linalg.norm(_apply(there.matrix, points) - points, axis=1)
+    assert 5 < moved.mean() < 15
+
+
+@pytest.mark.real
+def test_labels_of_a_real_subject_are_where_mni_space_has_them(real_data: Path) -> None:
+    labels, affine = load_labels(real_data / "freesurfer" / "sub-fs1" / "mri" / "aparc.a2009s+aseg.mgz")
+    brain = load_volume(real_data / "freesurfer" / "sub-fs1" / "mri" / "norm.mgz")
+    image, mask = load_mni152_template(resolution=2), load_mni152_brain_mask(resolution=2)
+    template = Volume(image.get_fdata(dtype=np.float32), image.affine, Path("template"))
+    found = register_to_template(template, mask.get_fdata() > 0, brain, labels)
+    check = check_registration(
+        found,
+        template_mask=mask.get_fdata() > 0,
+        template_affine=template.affine,
+        labels=labels,
+        affine=affine,
+    )
+    assert check.passed, check.reason
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
