@@ -124,7 +124,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
 
 
 def read_failures(output_dir: Path) -> list[tuple[str, str, str]]:
-    """Participant, session (may be empty) and reason of every scan without a score in the last participant run.
+    """List participant, session (may be empty) and reason of scans that the last run left without a score.
 
     From `logs/scans/*.json`, which that level leaves for every scan; files that can't be read are passed
     over.

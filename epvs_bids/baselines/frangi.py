@@ -73,7 +73,9 @@ def symmetric_eigenvalues(elements: Sequence[Floats]) -> tuple[Floats, Floats, F
     xx, xy, xz, yy, yz, zz = elements
     mean = (xx + yy + zz) / 3
     a, b, c = xx - mean, yy - mean, zz - mean
-    p = np.sqrt(np.maximum((a**2 + b**2 + c**2 + 2 * (xy**2 + xz**2 + yz**2)) / 6, np.finfo(np.float64).tiny))
+    p = np.sqrt(
+        np.maximum((a**2 + b**2 + c**2 + 2 * (xy**2 + xz**2 + yz**2)) / 6, 1e-30)
+    )  # not so small that p³ vanishes
     half_determinant = (a * (b * c - yz**2) - xy * (xy * c - yz * xz) + xz * (xy * yz - b * xz)) / (2 * p**3)
     angle = np.arccos(np.clip(half_determinant, -1, 1)) / 3
     first, last = mean + 2 * p * np.cos(angle), mean + 2 * p * np.cos(angle + 2 * np.pi / 3)

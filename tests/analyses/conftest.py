@@ -52,7 +52,9 @@ def simulate(n: int, seed: int = 0) -> pd.DataFrame:
 def make_study(tmp_path: Path) -> Callable[..., Study]:
     """Write a study of `n` participants, `rescanned` of them with a second session, and return it."""
 
-    def make(n: int = 60, *, rescanned: int = 0, raters: tuple[str, ...] = ("A", "B1", "B2"), **options: object) -> Study:
+    def make(
+        n: int = 60, *, rescanned: int = 0, raters: tuple[str, ...] = ("A", "B1", "B2"), **options: object
+    ) -> Study:
         table, bids, out = simulate(n), tmp_path / "bids", tmp_path / "out"
         (bids / "phenotype").mkdir(parents=True)
         rng = np.random.default_rng(1)
@@ -60,10 +62,18 @@ def make_study(tmp_path: Path) -> Callable[..., Study]:
         for index, row in enumerate(table.itertuples()):
             first = "ses-1" if rescanned else ""
             sessions.append(first or "n/a")
-            write_scores(out, row.participant_id, first, row.score, **{"model-1": row.score, "model-2": row.score + 0.1})
+            write_scores(
+                out,
+                row.participant_id,
+                first,
+                row.score,
+                **{"model-1": row.score, "model-2": row.score + 0.1},
+            )
             if index < rescanned:
                 again = row.score + rng.normal(0, 0.3)
-                write_scores(out, row.participant_id, "ses-2", again, **{"model-1": again, "model-2": again + 0.2})
+                write_scores(
+                    out, row.participant_id, "ses-2", again, **{"model-1": again, "model-2": again + 0.2}
+                )
         columns = ["participant_id", "age", "sex", "scanner"]
         table[columns].to_csv(bids / "participants.tsv", sep="\t", index=False)
         table.insert(1, "session_id", sessions)

@@ -29,7 +29,7 @@ def test_kappa_is_that_of_psych_and_its_interval_that_of_statsmodels(
     theirs = reference[f"kappa_{weights}"]
     assert result.value == pytest.approx(theirs["value"], abs=1e-9)
     assert result.value == pytest.approx(cohen_kappa_score(first, second, weights=weights), abs=1e-9)
-    # The standard error of psych 2.2.9 is not Fleiss, Cohen & Everitt's (nor the bootstrap's); statsmodels' is.
+    # psych 2.2.9 has another standard error than Fleiss, Cohen & Everitt, statsmodels and the bootstrap.
     table = np.zeros((5, 5))
     np.add.at(table, (first, second), 1)
     error = cohens_kappa(table, wt=weights).std_kappa

@@ -1,0 +1,67 @@
+"""Calibration lines and splits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from epvs_bids.statistics.calibration import calibrate
+from epvs_bids.statistics.splitting import split_scans
+
+
+def test_line_of_known_data_is_found_and_cross_validated() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.uniform(0, 30, 200)
+    rating = 0.4 * score + 1.5 + rng.normal(0, 1, 200)
+    result = calibrate(score, rating)
+    assert (result.slope, result.intercept) == pytest.approx((0.4, 1.5), abs=0.25)
+    assert result.mse_after == pytest.approx(1, rel=0.3)
+    assert result.mse_before > 5 * result.mse_after
+
+
+def test_leave_one_out_by_hand() -> None:
+    score, rating = np.array([0.0, 1, 2, 4]), np.array([1.0, 1, 3, 3])
+    expected = [
+        np.polyval(np.polyfit(np.delete(score, i), np.delete(rating, i), 1), score[i]) for i in range(4)
+    ]
+    assert calibrate(score, rating).predicted == pytest.approx(expected)
+
+
+def test_scans_of_a_participant_never_predict_each_other() -> None:
+    people = np.repeat(np.arange(8), 2)
+    score = np.random.default_rng(1).uniform(0, 10, 16)
+    rating = score + np.repeat(np.random.default_rng(2).normal(0, 2, 8), 2)
+    moved = rating.copy()
+    moved[1] += 50
+    before, after = (calibrate(score, y, participants=people).predicted for y in (rating, moved))
+    assert after[:2] == pytest.approx(before[:2])
+    assert abs(after[2:] - before[2:]).min() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("score", "rating"), [([1, 2, 3], [3, 2, 1]), ([1, 1, 1], [1, 2, 3]), ([1, 2], [1, 2])]
+)
+def test_data_without_a_line_are_refused(score: list[float], rating: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"do not rise|at least 3"):
+        calibrate(score, rating)
+
+
+def test_split_has_the_papers_sizes_and_like_counts() -> None:
+    counts = np.random.default_rng(0).negative_binomial(1, 0.2, 2017)
+    split = split_scans(np.arange(2017), counts)
+    assert [len(split.training), len(split.validation), len(split.test)] == [1289, 323, 405]
+    assert sorted(np.concatenate([split.training, split.validation, split.test])) == list(range(2017))
+    means = [counts[part].mean() for part in (split.training, split.validation, split.test)]
+    assert np.ptp(means) < 0.3
+
+
+def test_split_keeps_participants_whole_and_depends_on_the_seed() -> None:
+    people = np.repeat(np.arange(30), 2)
+    counts = np.arange(60) % 7
+    split = split_scans(people, counts, seed=1)
+    parts = [set(people[part]) for part in (split.training, split.validation, split.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+    assert split_scans(people, counts, seed=1).test.tolist() == split.test.tolist()
+    assert split_scans(people, counts, seed=2).test.tolist() != split.test.tolist()
+    with pytest.raises(ValueError, match="10 are needed"):
+        split_scans(np.arange(9), np.arange(9))
