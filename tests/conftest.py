@@ -98,3 +98,55 @@ def empty_files(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two untrained networks that take regions of the usual shape: an ensemble, fast to run."""
+    import torch
+
+    from epvs_bids.anatomy.roi import RoiParameters
+    from epvs_bids.network.architecture import Architecture, build_network
+    from epvs_bids.network.checkpoint import ModelDescription, save_ensemble, save_model
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    architecture = Architecture(features=2, blocks=1, convolutions=1, dense=())
+    for number in (1, 2):
+        torch.manual_seed(number)
+        description = ModelDescription(
+            architecture=architecture,
+            input_shape=(168, 128, 84),
+            preprocessing=RoiParameters().to_dict(),
+            card="Untrained, for tests.",
+        )
+        save_model(folder / f"model-{number}", build_network(architecture, (168, 128, 84)), description)
+    save_ensemble(folder, 2)
+    return folder
+
+
+def add_scan(
+    root: Path, name: str, head: tuple[nib.Nifti1Image, nib.Nifti1Image], *, labels: bool = True
+) -> Path:
+    """Add a scan, given by its name (`sub-01_ses-1_T2w`), and its segmentation to a data set."""
+    entities = name.split("_")
+    folder = root.joinpath(*(part for part in entities if part.startswith(("sub-", "ses-"))), "anat")
+    folder.mkdir(parents=True, exist_ok=True)
+    nib.save(head[0], folder / f"{name}.nii.gz")
+    if labels:
+        subject = "_".join(part for part in entities if part.startswith(("sub-", "ses-")))
+        results = root / "derivatives" / "samseg" / subject
+        results.mkdir(parents=True, exist_ok=True)
+        data = np.asarray(head[1].dataobj).astype(np.int32)
+        nib.save(nib.MGHImage(data, head[1].affine), results / "seg.mgz")
+    return folder / f"{name}.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def small_bids(
+    tmp_path_factory: pytest.TempPathFactory, head: tuple[nib.Nifti1Image, nib.Nifti1Image]
+) -> Path:
+    """Two participants, one with two sessions, and their segmentations in derivatives; not to be changed."""
+    root = describe_dataset(tmp_path_factory.mktemp("small") / "bids")
+    for name in ("sub-01_PDw", "sub-02_ses-1_T2w", "sub-02_ses-2_T2w"):
+        add_scan(root, name, head)
+    return root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from epvs_bids.errors import BadDataError
 from epvs_bids.files import read_json, write_json
 from epvs_bids.interfaces.base import Stage, read_checked
 from epvs_bids.interfaces.quality import coverage_remarks, volume_remarks
+
+_IMAGES = logging.getLogger("epvs_bids.anatomy.images")
 
 
 class _ReadInputs(BaseInterfaceInputSpec):
@@ -38,7 +41,7 @@ class ReadScan(Stage):
     def work(self, folder: Path) -> dict[str, Any]:
         """Read, check and write."""
         scan = load_volume(Path(self.inputs.in_file), volume=self.inputs.volume)
-        out = folder / "scan.nii"
+        out = folder / f"{scan.path.name.partition('.')[0]}.nii"
         save_volume(out, scan.data, scan.affine)
         return {"scan": str(out), "warnings": list(scan.warnings)}
 
@@ -62,6 +65,14 @@ class _SegmentOutputs(TraitedSpec):
     notes = traits.List(traits.Str(), desc="what was done to it")
 
 
+class _NotAgain(logging.Filter):
+    """Lets pass what is not about a file of this name: reading the scan has told of that."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a message is about another file."""
+        return not record.getMessage().startswith(f"{self.name}:")
+
+
 class SegmentScan(Stage):
     """Find or make a label image in the scan's space."""
 
@@ -70,6 +81,7 @@ class SegmentScan(Stage):
     def work(self, folder: Path) -> dict[str, Any]:
         """Segment and write the labels."""
         given = self.inputs
+        _IMAGES.addFilter(_NotAgain(Path(given.scan).name))
         result = segment(
             Path(given.scan),
             choice=given.choice,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from epvs_bids import __version__
+from epvs_bids.anatomy.existing import find_existing
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.anatomy.template import get_template
@@ -173,20 +174,18 @@ def _parameters(settings: Settings, trained: RoiParameters | None) -> RoiParamet
     return parameters
 
 
-def segmentation_evidence(folders: Sequence[Path], participant: str) -> list[str]:
-    """List the segmentations that lie there for a participant, with their times: new ones are noticed.
+def segmentation_evidence(plan: Plan, scan: Scan) -> list[str]:
+    """Say which existing segmentation a scan will use, with its time, so that a new one is noticed.
 
     Parameters
     ----------
-    folders
-        From `Plan.segmentation_dirs`.
-    participant
-        Label without `sub-`.
+    plan
+        What the run does.
+    scan
+        The scan.
     """
-    names = ("*aseg*.mgz", "seg.mgz", "*synthseg*", "*dseg.nii*")
-    found: list[str] = []
-    for folder in folders:
-        for home in (*folder.glob(f"sub-{participant}*"), *folder.glob(f"*/sub-{participant}*")):
-            paths = {path for name in names for path in home.glob(f"**/{name}")}
-            found += [f"{path} {path.stat().st_mtime:.0f}" for path in sorted(paths) if path.is_file()]
-    return found
+    if plan.settings.segmentation not in ("auto", "existing"):
+        return []
+    search = find_existing(plan.segmentation_dirs, participant=scan.participant, session=scan.session)
+    found = [] if search.found is None else [search.found.labels, search.found.reference]
+    return [f"{path} {path.stat().st_mtime:.0f}" for path in found if path] + list(search.unfinished)

@@ -110,7 +110,7 @@ def _segment_node(plan: Plan, scan: Scan) -> Node:
         choice=settings.segmentation,
         t1w=str(scan.t1w) if scan.t1w else None,
         freesurfer_dirs=[str(folder) for folder in plan.segmentation_dirs],
-        evidence=segmentation_evidence(plan.segmentation_dirs, scan.participant),
+        evidence=segmentation_evidence(plan, scan),
         participant=scan.participant,
         session=scan.session,
         licence=str(settings.fs_license_file) if settings.fs_license_file else None,
@@ -141,8 +141,8 @@ def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
 
     Inputs
     ------
-    roi, scan, transform
-        Region, checked scan and transform of `init_region_wf`.
+    roi, mask, scan, transform
+        Region, smooth mask, checked scan and transform of `init_region_wf`.
 
     Outputs
     -------
@@ -155,7 +155,7 @@ def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
     assert model is not None
     common = {"model": str(model.folder), "key": model.key, "device": settings.device}
     threads = settings.omp_nthreads
-    inputnode = Node(IdentityInterface(fields=["roi", "scan", "transform"]), name="inputnode")
+    inputnode = Node(IdentityInterface(fields=["roi", "mask", "scan", "transform"]), name="inputnode")
     mapped = [] if settings.saliency == "none" else ["saliency", "native"]
     outputnode = Node(IdentityInterface(fields=["score", *mapped]), name="outputnode")
     score = Node(ScoreRegion(threads=threads, **common), name="score", n_procs=threads, mem_gb=2.5)
@@ -168,7 +168,7 @@ def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
             method=settings.saliency, seed=settings.random_seed, threads=threads, **common
         )
         saliency = Node(interface, name="map", n_procs=threads, mem_gb=4.0)
-        wanted = ["roi", "scan", *(["transform"] if plan.templates else [])]
+        wanted = ["roi", "mask", "scan", *(["transform"] if plan.templates else [])]
         workflow.connect(
             [
                 (inputnode, saliency, [(field, field) for field in wanted]),
@@ -197,7 +197,7 @@ def init_scan_wf(*, plan: Plan, scan: Scan) -> Workflow:
     workflow.connect([(region_wf, write, [(f"outputnode.{field}", field) for field in passed])])
     if plan.model is not None:
         score_wf = init_score_wf(plan=plan)
-        wanted = ["roi", "scan", *(["transform"] if plan.templates else [])]
+        wanted = ["roi", "mask", "scan", *(["transform"] if plan.templates else [])]
         scored = score_wf.get_node("outputnode").interface._fields
         workflow.connect(
             [
