@@ -1,0 +1,117 @@
+"""Results of segmenters, found where people keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from epvs_bids.anatomy.existing import find_existing
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    ("files", "program", "labels", "reference"),
+    [
+        (
+            ["sub-1/mri/aseg.mgz", "sub-1/mri/orig.mgz", "sub-1/scripts/recon-all.done"],
+            "FreeSurfer",
+            "sub-1/mri/aseg.mgz",
+            "sub-1/mri/orig.mgz",
+        ),
+        (
+            ["sub-1/mri/aparc+aseg.mgz", "sub-1/mri/norm.mgz"],
+            "FreeSurfer",
+            "sub-1/mri/aparc+aseg.mgz",
+            "sub-1/mri/norm.mgz",
+        ),
+        (
+            ["freesurfer/sub-1/mri/aseg.presurf.mgz", "freesurfer/sub-1/scripts/recon-all.done"],
+            "FreeSurfer",
+            "freesurfer/sub-1/mri/aseg.presurf.mgz",
+            None,
+        ),
+        (
+            ["fmriprep-25/sourcedata/freesurfer/sub-1/mri/aseg.mgz"],
+            "FreeSurfer",
+            "fmriprep-25/sourcedata/freesurfer/sub-1/mri/aseg.mgz",
+            None,
+        ),
+        (
+            ["fastsurfer/sub-1/mri/aparc.DKTatlas+aseg.deep.mgz", "fastsurfer/sub-1/scripts/deep-seg.log"],
+            "FastSurfer",
+            "fastsurfer/sub-1/mri/aparc.DKTatlas+aseg.deep.mgz",
+            None,
+        ),
+        (["sub-1/anat/sub-1_T2w_synthseg.nii.gz"], "SynthSeg", "sub-1/anat/sub-1_T2w_synthseg.nii.gz", None),
+        (
+            ["samseg/sub-1/seg.mgz", "samseg/sub-1/mode01_bias_corrected.mgz"],
+            "SAMSEG",
+            "samseg/sub-1/seg.mgz",
+            "samseg/sub-1/mode01_bias_corrected.mgz",
+        ),
+        (
+            ["smriprep/sub-1/anat/sub-1_desc-aseg_dseg.nii.gz"],
+            "FreeSurfer",
+            "smriprep/sub-1/anat/sub-1_desc-aseg_dseg.nii.gz",
+            None,
+        ),
+    ],
+)
+def test_layouts(tmp_path: Path, files: list[str], program: str, labels: str, reference: str | None) -> None:
+    touch(tmp_path, *files)
+    found = find_existing([tmp_path / "nowhere", tmp_path], participant="1", session=None).found
+    assert found is not None
+    assert found.program == program
+    assert found.labels == tmp_path / labels
+    assert found.reference == (tmp_path / reference if reference else None)
+
+
+def test_space_of_labels_without_an_image_beside_them(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-1/anat/sub-1_T1w_synthseg.nii.gz", "sub-2/anat/sub-2_T2w_synthseg.nii.gz")
+    in_t1w = find_existing([tmp_path], participant="1", session=None).found
+    in_t2w = find_existing([tmp_path], participant="2", session=None).found
+    assert in_t1w is not None
+    assert in_t1w.in_t1w
+    assert in_t2w is not None
+    assert not in_t2w.in_t1w
+
+
+def test_labels_in_mni_space_are_not_taken(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-1/anat/sub-1_space-MNI152NLin2009cAsym_desc-aseg_dseg.nii.gz")
+    assert find_existing([tmp_path], participant="1", session=None).found is None
+
+
+def test_same_session_first_then_the_participant(tmp_path: Path) -> None:
+    touch(tmp_path, "sub-1/mri/aseg.mgz")
+    first = find_existing([tmp_path], participant="1", session="b").found
+    assert first is not None
+    assert first.labels.parts[-3] == "sub-1"
+    touch(tmp_path, "sub-1_ses-b/mri/aseg.mgz")
+    second = find_existing([tmp_path], participant="1", session="b").found
+    assert second is not None
+    assert second.labels.parts[-3] == "sub-1_ses-b"
+    assert find_existing([tmp_path], participant="11", session=None).found is None
+
+
+def test_half_finished_and_running_subjects_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a/sub-1/mri/aseg.mgz", "a/sub-1/scripts/recon-all.log")
+    search = find_existing([tmp_path / "a"], participant="1", session=None)
+    assert search.found is None
+    assert not search.running
+    assert "half-finished" in search.unfinished[0]
+    touch(tmp_path, "a/sub-1/scripts/recon-all.done", "a/sub-1/scripts/IsRunning.lh+rh")
+    search = find_existing([tmp_path / "a"], participant="1", session=None)
+    assert search.found is None
+    assert search.running
+    assert "IsRunning" in search.unfinished[0]
+    touch(tmp_path, "b/sub-1/mri/aseg.mgz")
+    search = find_existing([tmp_path / "a", tmp_path / "b"], participant="1", session=None)
+    assert search.found is not None
+    assert search.unfinished
