@@ -21,7 +21,7 @@ from nipype.pipeline.engine import Workflow
 
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import cannot_create, make_folder
-from epvs_bids.settings import Settings
+from epvs_bids.settings import Settings, available_memory_gb
 from epvs_bids.workflows.plugin import ProcessPlugin
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def configure(settings: Settings, log_dir: Path) -> None:
         logger.setLevel(level)
 
 
-def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) -> None:
+def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) -> str:
     """Run a graph to its end; failed nodes do not stop those that do not depend on them.
 
     Parameters
@@ -70,13 +70,19 @@ def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) 
         Plugin and resources.
     callback
         Called with each node and `start`, `end` or `exception`.
+
+    Returns
+    -------
+    complaint
+        What nipype says at the end: of the nodes that failed, of which the callback has heard, or of its own.
     """
     plugin = make_plugin(settings, callback)
     try:
         workflow.run(plugin=plugin)
     except (RuntimeError, OSError, ValueError) as error:
-        # nipype re-raises the nodes' failures at its end; the callback has heard of each.
         _LOGGER.debug("nipype: %s", error)
+        return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return ""
 
 
 def make_plugin(settings: Settings, callback: StatusCallback) -> plugins.base.PluginBase:
@@ -89,8 +95,7 @@ def make_plugin(settings: Settings, callback: StatusCallback) -> plugins.base.Pl
     """
     given = _plugin_file(settings.plugin_file) if settings.plugin_file else {}
     arguments: dict[str, Any] = {"raise_insufficient": False, "n_procs": settings.nprocs}
-    if settings.mem_mb is not None:
-        arguments["memory_gb"] = settings.mem_mb / 1024
+    arguments["memory_gb"] = settings.mem_mb / 1024 if settings.mem_mb else 0.9 * available_memory_gb()
     arguments |= {**given.get("plugin_args", {}), "status_callback": callback}
     name = given.get("plugin", "MultiProc")
     if name in ("MultiProc", "LegacyMultiProc"):

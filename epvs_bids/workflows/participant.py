@@ -15,7 +15,7 @@ from rich.console import Console
 
 from epvs_bids.bids.boilerplate import methods_text, write_boilerplate
 from epvs_bids.bids.dataset import write_dataset_files
-from epvs_bids.bids.derivatives import ScanOutputs
+from epvs_bids.bids.derivatives import NATIVE_SPACE, ScanOutputs
 from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import Scan, Selection, Unavailable, find_scans
 from epvs_bids.bids.validation import check_folders, validate
@@ -77,6 +77,7 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     _write_run_files(plan)
     if settings.boilerplate_only:
         return RunResult()
+    _write_missing(settings, selection)
     with _locked(settings, selection) as (free, busy):
         outcomes, stopped = _run_scans(plan, free, console)
     return RunResult(_in_order(selection, [*outcomes, *busy]), stopped)
@@ -114,15 +115,15 @@ def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> tuple[lis
                 workflow = init_participants_wf(plan=plan, scans=scans)
                 if settings.write_graph:
                     _draw(workflow)
-                run_graph(workflow, settings, monitor)
-                _complete(monitor, outputs, 0)
+                complaint = run_graph(workflow, settings, monitor)
+                _complete(monitor, outputs, complaint or "the run was stopped", 1)
                 _write_pages(settings, sorted({scan.participant for scan in scans}))
         except KeyboardInterrupt:
             stopped = INTERRUPTED
         except Terminated:
             stopped = TERMINATED
     _write_methods(plan)
-    _complete(monitor, outputs, stopped)
+    _complete(monitor, outputs, "the run was stopped", stopped)
     return list(monitor.outcomes.values()), stopped
 
 
@@ -233,12 +234,12 @@ def _state(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _complete(monitor: Monitor, outputs: Sequence[ScanOutputs], stopped: int) -> None:
+def _complete(monitor: Monitor, outputs: Sequence[ScanOutputs], why: str, exit_code: int) -> None:
     """Give an outcome to the scans that the graph did not come to."""
     for one in outputs:
         if one.scan.name not in monitor.outcomes:
-            reason = "not finished: the run was stopped; the same command goes on from here"
-            outcome = Outcome(one.scan.name, "stopped", reason=reason, exit_code=stopped or 1)
+            reason = f"not finished: {why}; the same command goes on from here"
+            outcome = Outcome(one.scan.name, "stopped", reason=reason, exit_code=exit_code)
             monitor.outcomes[one.scan.name] = outcome
             write_status(one, outcome)
 
@@ -248,6 +249,22 @@ def _in_order(selection: Selection, outcomes: Sequence[Outcome]) -> tuple[Outcom
     by_scan = {outcome.scan: outcome for outcome in outcomes}
     found = (by_scan[scan.name] for scan in selection.scans)
     return (*found, *(_missing(one) for one in selection.unavailable))
+
+
+def _write_missing(settings: Settings, selection: Selection) -> None:
+    """Leave word of the participants that are there but have no scan, and take back what no longer holds."""
+    sessions = {(scan.participant, scan.session): scan.name for scan in selection.scans}
+    for participant, session in sessions:
+        home = f"sub-{participant}_ses-{session}" if session else f"sub-{participant}"
+        for path in (settings.output_dir / "logs" / "scans").glob(f"{home}*.json"):
+            old_session = next((part[4:] for part in path.stem.split("_") if part.startswith("ses-")), None)
+            mine = path.stem.split("_")[0] == f"sub-{participant}" and old_session == session
+            if mine and path.stem not in sessions.values():
+                path.unlink(missing_ok=True)
+    for one in selection.unavailable:
+        if (settings.bids_dir / f"sub-{one.participant}").is_dir() and "/" not in one.participant:
+            nothing = Scan(one.participant, None, settings.bids_dir / f"sub-{one.participant}")
+            write_status(ScanOutputs(settings.output_dir, nothing, NATIVE_SPACE), _missing(one))
 
 
 def _missing(one: Unavailable) -> Outcome:

@@ -107,6 +107,15 @@ class ProcessPlugin(MultiProcPlugin):
         connection.close()
         _signal_group(process, signal.SIGKILL)  # what a node left running, if anything
 
+    def _report_crash(self, node: _Node, result: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        """Write a crash file whose name does not hold the user's, which is nobody's business."""
+        before = os.environ.get("LOGNAME")
+        os.environ["LOGNAME"] = "epvs"
+        try:
+            return super()._report_crash(node, result=result)
+        finally:
+            os.environ.pop("LOGNAME") if before is None else os.environ.update(LOGNAME=before)
+
     def _postrun_check(self) -> None:
         self.stop()
 
