@@ -1,0 +1,178 @@
+"""Runs that must end before they begin, and say why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from running import OFFLINE, holding_locks
+
+Ends = Callable[..., str]
+NOTHING = "nothing was begun"
+
+
+@pytest.fixture
+def bids(empty_files: Callable[..., Path]) -> Path:
+    return empty_files("sub-01/anat/sub-01_PDw.nii.gz", "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz")
+
+
+@pytest.mark.fault(
+    "A participant's folder given as `bids_dir`",
+    says="is the folder of one participant",
+    code=16,
+    keeps=NOTHING,
+)
+def test_single_participant_as_data_set(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    shown = ends(bids / "sub-01", tmp_path / "out", "participant", *OFFLINE)
+    assert str(bids) in shown
+
+
+@pytest.mark.fault(
+    "`output_dir` is `bids_dir`", says="are the same folder", code=73, keeps="the input is untouched"
+)
+def test_output_is_input(bids: Path, ends: Ends) -> None:
+    before = sorted(bids.rglob("*"))
+    ends(bids, bids, "participant", *OFFLINE)
+    assert sorted(bids.rglob("*")) == before
+
+
+@pytest.mark.fault(
+    "`output_dir` or `-w` inside `bids_dir`, also through a link",
+    says="lies inside bids_dir",
+    code=73,
+    keeps="the input is untouched",
+)
+@pytest.mark.parametrize("which", ["output", "work", "link"])
+def test_output_inside_input(which: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
+    before = sorted(bids.rglob("*"))
+    (tmp_path / "elsewhere").symlink_to(bids)
+    inside = tmp_path / "elsewhere" / "derivatives" if which == "link" else bids / "derivatives"
+    out, work = (tmp_path / "out", inside) if which == "work" else (inside, tmp_path / "work")
+    ends(bids, out, "participant", "-w", work, *OFFLINE)
+    assert sorted(bids.rglob("*")) == before
+
+
+@pytest.mark.fault("No such data set", says="does not exist", code=66, keeps=NOTHING)
+def test_no_data_set(tmp_path: Path, ends: Ends) -> None:
+    ends(tmp_path / "nowhere", tmp_path / "out", "participant", *OFFLINE)
+
+
+@pytest.mark.fault("No `dataset_description.json`", says="no BIDS data set", code=16, keeps=NOTHING)
+def test_no_description(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    (bids / "dataset_description.json").unlink()
+    ends(bids, tmp_path / "out", "participant", "-w", tmp_path / "work")
+
+
+@pytest.mark.fault("A malformed `dataset_description.json`", says="is not valid JSON", code=16, keeps=NOTHING)
+def test_malformed_description(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    (bids / "dataset_description.json").write_text('{"Name": "x",')
+    ends(bids, tmp_path / "out", "participant", "-w", tmp_path / "work")
+
+
+@pytest.mark.fault(
+    "Only labels that the data set does not have", says="select no scan", code=18, keeps=NOTHING
+)
+@pytest.mark.parametrize("label", ["99", "sub-99", "Zoë", "..", "01;id", "*", "0" * 300])
+def test_unknown_labels(label: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
+    words = ("-w", tmp_path / "work", "--participant-label", label)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault("Filters that select nothing", says="select no scan", code=18, keeps=NOTHING)
+def test_filters_select_nothing(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    filters = tmp_path / "filters.json"
+    filters.write_text(json.dumps({"pdw": {"run": 7}, "t2w": {"session": None}}))
+    words = ("-w", tmp_path / "work", "--bids-filter-file", filters)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault("A filter file that is no JSON", says="is not valid JSON", code=65, keeps=NOTHING)
+def test_malformed_filters(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    filters = tmp_path / "filters.json"
+    filters.write_text("pdw: {}")
+    words = ("-w", tmp_path / "work", "--bids-filter-file", filters)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault("A misspelt option", says="unrecognized arguments", code=64, keeps=NOTHING)
+def test_misspelt_option(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    ends(bids, tmp_path / "out", "participant", "--participant-lable", "01")
+
+
+@pytest.mark.fault("Another analysis level", says="Unknown analysis level", code=17, keeps=NOTHING)
+def test_unknown_level(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    ends(bids, tmp_path / "out", "subject")
+
+
+@pytest.mark.fault(
+    "`output_dir` lies below a file", says="a part of the path is a file", code=73, keeps=NOTHING
+)
+def test_output_below_a_file(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    (tmp_path / "file").touch()
+    ends(bids, tmp_path / "file/out", "participant", "-w", tmp_path / "work", *OFFLINE)
+
+
+@pytest.mark.fault(
+    "A model of another version of the format", says="format_version is 99", code=65, keeps=NOTHING
+)
+def test_model_of_another_version(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
+    changed = tmp_path / "model"
+    shutil.copytree(model, changed)
+    for path in changed.glob("model-*/model.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
+    words = ("-w", tmp_path / "work", "--model", changed)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault(
+    "Model weights with a flipped byte",
+    says="is not the file that model.json describes",
+    code=65,
+    keeps=NOTHING,
+)
+def test_model_with_a_flipped_byte(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
+    changed = tmp_path / "model"
+    shutil.copytree(model, changed)
+    weights = changed / "model-2/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    words = ("-w", tmp_path / "work", "--model", changed)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault("A folder without a model", says="holds no model", code=66, keeps=NOTHING)
+def test_no_model(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    words = ("-w", tmp_path / "work", "--model", tmp_path)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault(
+    "A plugin file that names no plugin of nipype", says="nipype has no plugin", code=65, keeps=NOTHING
+)
+def test_unknown_plugin(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
+    plugin = tmp_path / "plugin.yml"
+    plugin.write_text("plugin: Slurmm\n")
+    words = ("-w", tmp_path / "work", "--model", model, "--use-plugin", plugin)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault(
+    "Another run works on the participants in the same work folder",
+    says="another run is working",
+    code=75,
+    keeps="what the other run writes",
+)
+def test_busy_participants(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
+    words = ("-w", tmp_path / "work", "--model", model)
+    with holding_locks(bids, tmp_path / "work", ["01", "02"]):
+        ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+    assert not list((tmp_path / "out").glob("sub-*/anat/*"))
+
+
+@pytest.mark.fault("The group level before any participant", says="participant", code=66, keeps=NOTHING)
+def test_group_without_scores(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    ends(bids, tmp_path / "out", "group")
