@@ -46,7 +46,7 @@ class ScoreRegion(Stage):
 
 class _SaliencyInputs(BaseInterfaceInputSpec):
     roi = File(exists=True, mandatory=True)
-    mask = File(exists=True, mandatory=True)
+    mask = traits.Either(None, File(exists=True), usedefault=True)
     scan = File(exists=True, mandatory=True)
     transform = traits.Either(None, File(exists=True), usedefault=True)
     model = traits.Str(mandatory=True)
@@ -79,9 +79,10 @@ class MapSaliency(Stage):
         given = self.inputs
         torch.set_num_threads(given.threads)
         networks = [model.network for model in load_models(Path(given.model))]
-        roi, mask, scan = (read_checked(path) for path in (given.roi, given.mask, given.scan))
+        roi, scan = read_checked(given.roi), read_checked(given.scan)
+        mask = read_checked(given.mask).data if given.mask else None
         device = choose_device(given.device).type
-        values = saliency(networks, roi.data, given.method, mask=mask.data, device=device, seed=given.seed)
+        values = saliency(networks, roi.data, given.method, mask=mask, device=device, seed=given.seed)
         matrix = load_itk(Path(given.transform)) if given.transform else np.eye(4)
         x, y, z = scan.data.shape
         native = to_native(values, roi.affine, matrix, shape=(x, y, z), native_affine=scan.affine)

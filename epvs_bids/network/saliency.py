@@ -38,6 +38,7 @@ def saliency(
     roi: NDArray[np.float32],
     method: Method = "gradient",
     *,
+    mask: NDArray[np.float32] | None = None,
     device: str = "cpu",
     seed: int = 0,
 ) -> NDArray[np.float32]:
@@ -54,6 +55,10 @@ def saliency(
         of the paper). `smoothgrad`: its mean over copies with noise inside the mask (Smilkov et al. 2017,
         arXiv:1706.03825). `occlusion`: how much the score falls when a block is covered with the mean
         intensity of the region (Zeiler & Fergus 2014, arXiv:1311.2901; section 3.3 of the paper).
+    mask
+        Smooth mask in [0, 1], same shape. With it, derivatives are by the scan and not by the region: the
+        region is scan × mask / constant, so that by the chain rule the map is multiplied by the mask. A
+        network's derivative is large in the empty rim too, where no scan has any influence.
     device
         `cpu` or `cuda`.
     seed
@@ -83,7 +88,7 @@ def saliency(
         else:
             total += _occlusion(network, region)
     result: NDArray[np.float32] = (total / len(networks))[0, 0].cpu().numpy()
-    return result
+    return result * mask if mask is not None and method != "occlusion" else result
 
 
 def _gradient(network: nn.Module, region: Tensor) -> Tensor:

@@ -113,7 +113,8 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
     mask
         Smooth mask; slices are spread over its height, and its outline is drawn.
     saliency
-        Saliency map; its absolute value is shown from black (transparent) to its 99.9th percentile.
+        Saliency map; its absolute value inside the mask is shown from black (transparent) to its 99.9th
+        percentile.
     slices
         Number of columns.
     """
@@ -130,7 +131,7 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
         squeeze=False,
     )
     _darken(figure)
-    heat = _heat_scale(saliency)
+    heat = heat_scale(saliency, mask) if saliency is not None else 1.0
     for column, position in enumerate(positions):
         cut = Cut(AXIAL, position)
         extent = _extent(cut, limits)
@@ -188,12 +189,13 @@ def _histogram(axis: Axes, scores: NDArray[np.float64], score: float, spread: fl
     if spread:
         axis.axvspan(score - spread, score + spread, color=VERMILLION, alpha=0.18, linewidth=0)
     axis.axvline(score, color=VERMILLION, linewidth=2.2)
+    axis.margins(y=0.18)
     axis.set(xlabel="Score (EPVS)", ylabel="Scans (number)", title=f"Among {len(scores)} scans")
     axis.annotate(
         "this scan",
         (score, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(4, -4),
+        xytext=(4 if score < top * 0.75 else -4, -4),
         textcoords="offset points",
         color=VERMILLION,
         va="top",
@@ -219,6 +221,7 @@ def _against_age(
         means = [scores[groups == group].mean() for group in centres]
         axis.plot([5 * group + 2.5 for group in centres], means, "-", color=MUTED, label="mean per 5 years")
         axis.legend(loc="upper left")
+        axis.margins(y=0.18)
     if age is not None:
         axis.errorbar(
             [age],
@@ -313,8 +316,7 @@ def _mask_limits(mask: Image, margin: float = 4.0) -> Limits:
     return ((x0, x1), (y0, y1), (z0, z1))
 
 
-def _heat_scale(saliency: Image | None) -> float:
-    """Value of a saliency map that is shown brightest."""
-    if saliency is None:
-        return 1.0
-    return float(np.percentile(np.abs(saliency.data), 99.9)) or 1.0
+def heat_scale(saliency: Image, mask: Image) -> float:
+    """Value of a saliency map that is shown brightest: the 99.9th percentile of its size inside the mask."""
+    inside = np.abs(saliency.data[mask.data > _MASK_LEVEL])
+    return (float(np.percentile(inside, 99.9)) if inside.size else 0.0) or 1.0

@@ -14,7 +14,7 @@ from scipy import ndimage
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING
 from epvs_bids.reports import outputs, style
-from epvs_bids.reports.figures import cohort_context, planes, region_mosaic, standard_cuts
+from epvs_bids.reports.figures import cohort_context, heat_scale, planes, region_mosaic, standard_cuts
 from epvs_bids.reports.outputs import Row, Scan, number, passed
 from epvs_bids.reports.run import flat
 from epvs_bids.reports.template import template_image
@@ -132,11 +132,8 @@ def _quality(sidecar: Mapping[str, Any]) -> list[tuple[str, str]]:
     if isinstance(volume, dict) and (value := number(volume.get("Value"))) is not None:
         found.append(("Basal ganglia", f"{value:.1f} {volume.get('Units', 'mL')}"))
     registration = sidecar.get("Registration")
-    if isinstance(registration, dict):
-        if (dice := number(registration.get("dice"))) is not None:
-            found.append(("Overlap with the template's brain", f"Dice {dice:.2f}"))
-        if (metric := number(registration.get("metric"))) is not None:
-            found.append(("Mutual information", f"{abs(metric):.2f}"))
+    if isinstance(registration, dict) and (dice := number(registration.get("dice"))) is not None:
+        found.append(("Registration", f"Dice {dice:.2f} with the template's brain"))
     return found
 
 
@@ -182,6 +179,8 @@ def _image_view(output_dir: Path, scan: Scan) -> dict[str, Any]:
         view.update(_plane_view(output_dir, scan, images["head"], images["mask"]))
     if "region" in images and "mask" in images:
         mask = _on(images["mask"], images["region"])
+        if "saliency" in images:
+            images["saliency"] = _on(images["saliency"], images["region"])
         figure = region_mosaic(images["region"], mask, saliency=images.get("saliency"))
         view["region"] = _data_uri(style.to_png(figure, dpi=_DPI), "image/png")
         view["volumes"] = _viewer_volumes(images, mask)
@@ -227,9 +226,8 @@ def _viewer_volumes(images: Mapping[str, Image], mask: Image) -> dict[str, str]:
         "mask": small_nifti(Image(outline.astype(np.float32), region.affine), low=0, high=1),
     }
     if "saliency" in images:
-        strength = np.abs(_on(images["saliency"], region).data)
-        top = float(np.percentile(strength, 99.9)) or 1.0
-        packed["saliency"] = small_nifti(Image(strength, region.affine), low=0, high=top)
+        strength = Image(np.abs(images["saliency"].data), region.affine)
+        packed["saliency"] = small_nifti(strength, low=0, high=heat_scale(strength, mask))
     return packed
 
 

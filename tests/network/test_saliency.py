@@ -61,6 +61,14 @@ def test_several_networks_are_averaged(region: np.ndarray) -> None:
     np.testing.assert_allclose(saliency([one, three], region), 2.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["gradient", "smoothgrad"])
+def test_mask_makes_it_the_derivative_by_the_scan(region: np.ndarray, method: str) -> None:
+    weights = np.random.default_rng(1).normal(size=SHAPE)
+    mask = np.linspace(0, 1, region.size, dtype=np.float32).reshape(SHAPE)
+    masked = saliency(Weighted(weights), region, method, mask=mask)
+    np.testing.assert_allclose(masked, saliency(Weighted(weights), region, method) * mask, rtol=1e-6)
+
+
 def test_smoothgrad_is_reproducible_and_silent_outside_the_mask(region: np.ndarray) -> None:
     class Squared(Weighted):
         """score = Σ w·x²: its gradient 2·w·x depends on the input, so that noise shows."""

@@ -139,7 +139,7 @@ def test_score_is_shown_with_spread_context_and_checks(opened: Callable[[str], B
     assert "14.3 EPVS ± 0.8" in card
     assert "2 (11–20)" in card
     assert "Dice 0.93" in card
-    assert re.search(r"higher than \d+ % of 60 scans", card)
+    assert re.search(r"above \d+ % of 60 scans", card)
     assert (
         browser.driver.find_elements(By.LINK_TEXT, "all participants") == []
     )  # written before the group page

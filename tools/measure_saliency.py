@@ -1,0 +1,62 @@
+"""Measure how much of the default model's saliency lies at true EPVS, on simulated regions it never saw.
+
+    python tools/measure_saliency.py [--regions 20] [--model DIR] [--methods gradient smoothgrad]
+
+Prints, for each method, the share of the 1 % most salient voxels of the mask that lie within 1 mm of a
+true EPVS, the share that chance gives (all voxels of the mask), and their ratio: medians over regions with at
+least one EPVS, and quartiles. Regions are those of `HELD_OUT`: another calibre, noise and resolution than in
+training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
+from epvs_bids.network.saliency import saliency, share_near
+from epvs_bids.simulation.region import HELD_OUT, simulate_region
+
+FIRST_SEED = 900_000
+"""Seeds from here on are used by nothing else."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--regions", type=int, default=20)
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--methods", nargs="+", default=["gradient", "smoothgrad"])
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    networks = [model.network for model in load_models(arguments.model)]
+    found: dict[str, list[tuple[float, float, float]]] = {method: [] for method in arguments.methods}
+    seed = FIRST_SEED
+    while len(found[arguments.methods[0]]) < arguments.regions:
+        simulated = simulate_region(seed, HELD_OUT)
+        seed += 1
+        if not simulated.total_count:
+            continue
+        for method in arguments.methods:
+            start = time.perf_counter()
+            values = saliency(networks, simulated.region, method, mask=simulated.mask)
+            took = time.perf_counter() - start
+            share, chance = share_near(values, simulated.labels > 0, simulated.mask > 0.5)
+            found[method].append((share, chance, took))
+            print(f"seed {seed - 1}, {simulated.contrast}, {simulated.total_count} EPVS, {method}: "
+                  f"{share:.3f} against {chance:.3f}, {took:.1f} s", flush=True)  # fmt: skip
+    for method, values in found.items():
+        shares, chances, times = np.array(values).T
+        low, middle, high = np.percentile(shares, [25, 50, 75])
+        print(f"{method}: median {middle:.3f} (quartiles {low:.3f} to {high:.3f}), n = {len(shares)}")
+        print(f"  chance {np.median(chances):.3f}, median ratio {np.median(shares / chances):.1f}")
+        print(f"  {np.median(times):.1f} s a region on {arguments.threads} thread(s)")
+
+
+if __name__ == "__main__":
+    main()
