@@ -79,15 +79,10 @@ def test_samseg_is_what_auto_ends_with(
     ],
 )
 def test_what_befalls_samseg_is_named(
-    scan: Path,
-    head: Head,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    extra: str,
-    error: type[Exception],
-    words: str,
+    request: pytest.FixtureRequest, tmp_path: Path, extra: str, error: type[Exception], words: str
 ) -> None:
-    stand_in(tmp_path, head, monkeypatch, extra=extra)
+    scan, head = request.getfixturevalue("scan"), request.getfixturevalue("head")
+    stand_in(tmp_path, head, request.getfixturevalue("monkeypatch"), extra=extra)
     with pytest.raises(error, match=words):
         segment(scan, **arguments(tmp_path, choice="samseg"))
 
@@ -95,7 +90,7 @@ def test_what_befalls_samseg_is_named(
 def test_samseg_is_not_there(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMMAND_VARIABLE, str(tmp_path / "nowhere"))
     assert find_samseg() is None
-    with pytest.raises(MissingInputError, match="SAMSEG is not installed.*--derivatives"):
+    with pytest.raises(MissingInputError, match=r"SAMSEG is not installed.*--derivatives"):
         segment(scan, **arguments(tmp_path))
 
 
