@@ -102,7 +102,7 @@ def empty_files(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two untrained networks that take regions of the usual shape: an ensemble, fast to run."""
+    """Two untrained networks for regions made without registration: an ensemble, fast to run."""
     import torch
 
     from epvs_bids.anatomy.roi import RoiParameters
@@ -116,7 +116,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         description = ModelDescription(
             architecture=architecture,
             input_shape=(168, 128, 84),
-            preprocessing=RoiParameters().to_dict(),
+            preprocessing=RoiParameters(registration=False).to_dict(),
             card="Untrained, for tests.",
         )
         save_model(folder / f"model-{number}", build_network(architecture, (168, 128, 84)), description)
