@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SAMSEG_PYTHON ?= $(shell command -v python3.11 || command -v $(PYTHON))
 SAMSEG_VENV   ?= .venv-samseg
 
-.PHONY: help setup demo test lint types test-slow clean
+.PHONY: help setup demo test lint types test-slow model evidence image-test slurm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -26,17 +26,38 @@ $(SAMSEG_VENV)/.tried: pyproject.toml
 	else echo 'SAMSEG could not be installed (it needs Python 3.11 and a C++ compiler); see $(SAMSEG_VENV)/install.log.'; fi
 	@touch $@
 
+# Off line after installation: the cohort is simulated, the template comes with nilearn.
+DEMO ?= demo
+demo: setup  ## simulate a cohort, score it, run the group level, say where the page is
+	@if [ -e $(DEMO)/bids/dataset_description.json ]; then echo 'Using the cohort in $(DEMO)/bids.'; \
+	else $(BIN)/epvs-simulate $(DEMO)/bids --participants 12 --rescanned 3 --sessions 2 --contrasts PDw --voxel-size 1 1 1 --seed 1; fi
+	$(BIN)/epvs-bids $(DEMO)/bids $(DEMO)/out participant --work-dir $(DEMO)/work
+	$(BIN)/epvs-bids $(DEMO)/bids $(DEMO)/out group
+	@echo 'Open $(abspath $(DEMO))/out/group.html in a browser.'
+
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: setup
 	$(BIN)/mypy
 
-test: setup lint types  ## lint, type check, and the tests of up to ten minutes
-	$(BIN)/python -m pytest -m 'not slow' -n 2
+test: setup lint types  ## lint, type check, and the tests (up to ten minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not image and not cluster'
 
 test-slow: setup  ## the tests that take longer
 	$(BIN)/python -m pytest -m slow
 
+model: setup  ## train the default model anew on simulated regions (resumable)
+	$(BIN)/python tools/train_default_model.py
+
+evidence: setup  ## docs/evidence.md: the paper's tables and figures on a simulated cohort
+	$(BIN)/python tools/make_evidence.py
+
+image-test: setup  ## build the image without pulling one, and run it as users do (root, podman, debootstrap)
+	container/test_image.sh
+
+slurm-test: setup  ## the participant level on a one-node Slurm (root, slurm, munge)
+	tools/slurm/run_test.sh
+
 clean:
-	rm -rf $(VENV) $(SAMSEG_VENV) build dist demo *.egg-info
+	rm -rf $(VENV) $(SAMSEG_VENV) build dist $(DEMO) *.egg-info
