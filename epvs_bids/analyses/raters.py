@@ -41,7 +41,7 @@ def kind_of_pair(first: str, second: str) -> str:
     return "intra-rater" if person(first) == person(second) else "inter-rater"
 
 
-def _pair_rows(table: pd.DataFrame, columns: list[str], seed: int) -> pd.DataFrame:
+def pair_rows(table: pd.DataFrame, columns: list[str], seed: int) -> pd.DataFrame:
     """One row a pair with at least 3 scans in common, all measures with their intervals."""
     rows = []
     for first, second in combinations(columns, 2):
@@ -93,7 +93,7 @@ def run(study: Study) -> AnalysisResult:
         raise CannotRun(
             f"{study.ratings_path} holds one rater only, column {raters[0]}; a second column is needed"
         )
-    pairs = _pair_rows(table, columns, study.options.seed)
+    pairs = pair_rows(table, columns, study.options.seed)
     if pairs.empty:
         raise CannotRun(f"{study.ratings_path}: no two raters rated 3 scans in common")
     matrix = icc_matrix(pairs, columns)
