@@ -25,7 +25,7 @@ from epvs_bids.anatomy.initialisation import (
     mutual_information,
     thin_out,
 )
-from epvs_bids.anatomy.labels import BASAL_GANGLIA, brain_mask, dice
+from epvs_bids.anatomy.labels import brain_mask, dice
 from epvs_bids.errors import BadDataError
 from epvs_bids.files import atomic_write
 
@@ -35,7 +35,7 @@ _RIM = 3.0
 """Millimetres around the brain in which the edge of a brain-extracted image guides the registration too."""
 _LEAST_DICE = 0.6
 _LEAST_INFORMATION = 0.05
-_LARGEST_OFFSET = 20.0
+_LARGEST_OFFSET = 15.0
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,13 @@ def check_registration(
     -------
     check
         Failed where the brain masks overlap by a Dice below 0.6 in the part that the scan covers, where the
-        basal ganglia lie more than 20 mm from where MNI space has them, or where mutual information is below
-        0.05 nats. All three thresholds are ours.
+        structures lie more than 15 mm (root mean square) from where MNI space has them, or where mutual
+        information is below 0.05 nats. All three thresholds are ours.
     """
+    if not np.isfinite(transform.matrix).all():
+        return RegistrationCheck(
+            False, "the brain is misplaced: no transform was found", 0.0, transform.metric
+        )
     grid = template_grid(template_affine, as_shape(np.array(template_mask.shape)), _CHECK_VOXEL)
     expected = resample_to_grid(template_mask, template_affine, np.eye(4), grid, order=1) >= 0.5
     brain = resample_to_grid(brain_mask(labels), affine, transform.matrix, grid, order=1) >= 0.5
@@ -271,21 +275,21 @@ def check_registration(
     overlap = dice(expected & covered, brain & covered)
     offset = _landmark_offset(transform, labels, affine)
     reason = ""
-    if not np.isfinite(transform.matrix).all() or overlap < _LEAST_DICE:
+    if overlap < _LEAST_DICE:
         reason = (
             f"the brain is misplaced: its overlap with the template is {overlap:.2f}, below {_LEAST_DICE}"
         )
     elif offset > _LARGEST_OFFSET:
-        reason = f"the basal ganglia lie {offset:.0f} mm from where MNI space has them"
+        reason = f"the structures lie {offset:.0f} mm from where MNI space has them"
     elif transform.metric < _LEAST_INFORMATION:
         reason = f"scan and template share too little information ({transform.metric:.3f} nats)"
     return RegistrationCheck(passed=not reason, reason=reason, dice=overlap, metric=transform.metric)
 
 
 def _landmark_offset(transform: RigidTransform, labels: NDArray[np.integer], affine: Matrix) -> float:
-    """Return the root mean square distance of the basal ganglia from their places in MNI space, in mm."""
+    """Return the root mean square distance of the structures from their places in MNI space, in mm."""
     to_template = np.linalg.inv(transform.matrix)
-    centres = centres_of(labels, affine, [label for label in LANDMARKS if label in BASAL_GANGLIA])
+    centres = centres_of(labels, affine, LANDMARKS)
     if not centres:
         return float("inf")
     apart = [
