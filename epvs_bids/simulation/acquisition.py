@@ -71,9 +71,7 @@ class Texture:
     transition: float = 0.5
 
 
-def paint(
-    rng: np.random.Generator, anatomy: Anatomy, intensities: Array, texture: Texture
-) -> Array:
+def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, texture: Texture) -> Array:
     """Give every voxel its tissue's intensity and texture.
 
     Parameters
@@ -164,7 +162,9 @@ def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = No
     count, step, size = box.shape[axis], box.voxel_size, protocol.voxel_size[axis]
     length = span or count * step
     samples = max(4, int(np.ceil(length / size)) + 1)
-    positions = (np.arange(samples) - (samples - 1) / 2 + protocol.offset[axis]) * size + (count - 1) * step / 2
+    positions = (np.arange(samples) - (samples - 1) / 2 + protocol.offset[axis]) * size + (
+        count - 1
+    ) * step / 2
     kind: Literal["box", "sinc", "gauss"] = "box" if axis == protocol.thick_axis else protocol.in_plane
     width = size * (1.0 if kind == "box" else protocol.blur)
     acquire = operators.point_spread(count, step, positions, width=width, kind=kind)

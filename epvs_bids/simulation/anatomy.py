@@ -251,9 +251,7 @@ def _most_probable(maps: Array, tissues: tuple[int, ...]) -> NDArray[np.uint8]:
     return winner
 
 
-def _commissure(
-    positions: list[Array], affine: NDArray[np.float64], box: Box
-) -> tuple[float, float, float]:
+def _commissure(positions: list[Array], affine: NDArray[np.float64], box: Box) -> tuple[float, float, float]:
     """RAS mm of the voxel that maps nearest to the atlas' anterior commissure."""
     target = np.array(COMMISSURE) - affine[:3, 3]
     step = 4

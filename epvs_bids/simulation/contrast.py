@@ -97,7 +97,9 @@ def signal(sequence: Sequence, relaxation: NDArray[np.float64]) -> NDArray[np.fl
     return np.asarray(density * recovery * np.exp(-sequence.echo / t2))
 
 
-def draw_relaxation(rng: np.random.Generator, *, variation: float = 0.03, iron: float = 0.0) -> NDArray[np.float64]:
+def draw_relaxation(
+    rng: np.random.Generator, *, variation: float = 0.03, iron: float = 0.0
+) -> NDArray[np.float64]:
     """Relaxation times of one person.
 
     Parameters

@@ -68,7 +68,7 @@ class Mimics:
     Parameters
     ----------
     lacunes
-        Fluid-filled ovoid cavities of 3 to 12 mm.
+        Fluid-filled ovoid cavities of 3 to 15 mm.
     hyperintensities
         White-matter lesions: soft, irregular, between tissue and fluid.
     dark_vessels
@@ -81,9 +81,9 @@ class Mimics:
         Faint round patches, a few per cent brighter or darker.
     """
 
-    lacunes: float = 0.4
+    lacunes: float = 0.6
     hyperintensities: float = 1.5
-    dark_vessels: float = 6.0
+    dark_vessels: float = 8.0
     bridges: float = 12.0
     dots: float = 3.0
     blobs: float = 12.0
@@ -111,7 +111,9 @@ class Lesion:
     soft: float = 0.0
 
 
-def _position(rng: np.random.Generator, weights: NDArray[np.float64], candidates: NDArray[np.intp]) -> NDArray[np.float64]:
+def _position(
+    rng: np.random.Generator, weights: NDArray[np.float64], candidates: NDArray[np.intp]
+) -> NDArray[np.float64]:
     """One of the candidate voxels (N, 3), by weight, with a random offset within the voxel."""
     total = np.cumsum(weights)
     chosen = candidates[int(np.searchsorted(total, rng.uniform(0, total[-1])))]
@@ -136,7 +138,9 @@ def _allowed(*names: str) -> NDArray[np.bool_]:
     return np.isin(np.arange(len(TISSUES)), [TISSUES.index(name) for name in names])
 
 
-def lenticulostriate(rng: np.random.Generator, position: NDArray[np.float64], spread: float = 0.3) -> NDArray[np.float64]:
+def lenticulostriate(
+    rng: np.random.Generator, position: NDArray[np.float64], spread: float = 0.3
+) -> NDArray[np.float64]:
     """Unit vector of a lenticulostriate course through a point: upwards, fanning out from the midline."""
     outwards = np.sign(position[0]) * np.clip(abs(position[0]) - 18, -8, 14) / 40
     course = np.array([outwards, -0.12, 1.0]) + rng.normal(0, spread, 3)
@@ -144,7 +148,12 @@ def lenticulostriate(rng: np.random.Generator, position: NDArray[np.float64], sp
 
 
 def draw_epvs(
-    rng: np.random.Generator, anatomy: Anatomy, count: int, distribution: EpvsDistribution, *, visibility: tuple[float, float] = (0.6, 1.0)
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    count: int,
+    distribution: EpvsDistribution,
+    *,
+    visibility: tuple[float, float] = (0.6, 1.0),
 ) -> list[Lesion]:
     """Place EPVS in the basal ganglia.
 
@@ -186,7 +195,9 @@ def draw_epvs(
     return placed
 
 
-def _draw_epvs_tube(rng: np.random.Generator, middle: NDArray[np.float64], distribution: EpvsDistribution) -> Tube:
+def _draw_epvs_tube(
+    rng: np.random.Generator, middle: NDArray[np.float64], distribution: EpvsDistribution
+) -> Tube:
     """A tube whose middle is at a point."""
     calibre = distribution.calibre * np.exp(rng.normal(0, distribution.calibre_spread))
     calibre = float(np.clip(calibre, distribution.min_calibre, MAX_CALIBRE))
@@ -195,11 +206,19 @@ def _draw_epvs_tube(rng: np.random.Generator, middle: NDArray[np.float64], distr
     direction = lenticulostriate(rng, middle)
     start = middle - direction * (length - calibre) / 2
     return draw_tube(
-        rng, start, direction, calibre=calibre, length=length, curvature=0.35, taper=float(rng.uniform(0, 0.6))
+        rng,
+        start,
+        direction,
+        calibre=calibre,
+        length=length,
+        curvature=0.35,
+        taper=float(rng.uniform(0, 0.6)),
     )
 
 
-def _epvs_prior(anatomy: Anatomy, distribution: EpvsDistribution) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def _epvs_prior(
+    anatomy: Anatomy, distribution: EpvsDistribution
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Weight and voxel of every place where an EPVS may lie (each eighth voxel, for speed)."""
     step = 2
     tissues = anatomy.tissues[::step, ::step, ::step]

@@ -65,7 +65,7 @@ def _ovoid(rng: np.random.Generator, centre: Point, size: float, elongation: flo
 
 
 def _lacune(rng: np.random.Generator, centre: Point) -> Lesion:
-    size = float(np.clip(4.5 * np.exp(rng.normal(0, 0.3)), 3.2, 12))
+    size = float(np.clip(4.5 * np.exp(rng.normal(0, 0.4)), 3.2, 15))
     tube = _ovoid(rng, centre, size, float(rng.uniform(1.0, 1.5)))
     return Lesion(kind="lacune", tube=tube, level=float(rng.uniform(0.6, 1.0)), soft=0.3)
 
@@ -90,7 +90,13 @@ def _bridge(rng: np.random.Generator, centre: Point) -> Lesion:
     direction /= np.linalg.norm(direction)
     calibre, length = float(rng.uniform(0.6, 1.4)), float(rng.uniform(3, 9))
     tube = draw_tube(
-        rng, centre - direction * length / 2, direction, calibre=calibre, length=length, curvature=0.3, taper=0.2
+        rng,
+        centre - direction * length / 2,
+        direction,
+        calibre=calibre,
+        length=length,
+        curvature=0.3,
+        taper=0.2,
     )
     return Lesion(kind="bridge", tube=tube, level=float(rng.uniform(1.02, 1.22)), soft=0.3)
 

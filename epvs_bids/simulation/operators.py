@@ -65,7 +65,12 @@ def spline(count: int, positions: NDArray[np.floating]) -> Array:
 
 
 def point_spread(
-    count: int, step: float, positions: NDArray[np.floating], *, width: float, kind: Literal["box", "sinc", "gauss"]
+    count: int,
+    step: float,
+    positions: NDArray[np.floating],
+    *,
+    width: float,
+    kind: Literal["box", "sinc", "gauss"],
 ) -> Array:
     """Matrix that samples `count` fine voxels with the scanner's point-spread function.
 
@@ -125,6 +130,8 @@ def smooth_field(rng: np.random.Generator, shape: Sequence[int], spacing: float)
 def spline_noise(count: int, positions: NDArray[np.floating]) -> Array:
     """Cubic B-spline of white noise at `positions`, scaled to keep a variance of 1 on average."""
     distance = np.abs(positions[:, None] - np.arange(count)[None])
-    basis = np.where(distance < 1, 2 / 3 - distance**2 + distance**3 / 2, np.clip(2 - distance, 0, None) ** 3 / 6)
+    basis = np.where(
+        distance < 1, 2 / 3 - distance**2 + distance**3 / 2, np.clip(2 - distance, 0, None) ** 3 / 6
+    )
     result: Array = (basis / np.sqrt((basis**2).sum(axis=1, keepdims=True) + 1e-12)).astype(np.float32)
     return result

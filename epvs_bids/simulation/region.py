@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,10 +63,12 @@ class RegionSettings:
         Standard deviation in mm of the segmentation's outline.
     pose
         Standard deviation in radians of the rotation left after registration.
+    extracted
+        Fraction of scans whose fluid around the brain is partly cut away, as brain extraction does.
     """
 
     contrasts: tuple[Contrast, ...] = ("PDw", "T2w", "T2w")
-    counts: tuple[float, float] = (8.0, 0.8)
+    counts: tuple[float, float] = (10.0, 0.8)
     max_count: int = 45
     epvs: EpvsDistribution = field(default_factory=EpvsDistribution)
     mimics: Mimics = field(default_factory=Mimics)
@@ -77,18 +80,18 @@ class RegionSettings:
         (0.6, 0.6, 3.3, 2),
         (0.85, 0.85, 2.4, 2),
         (0.5, 0.5, 2.0, 2),
-        (0.6, 3.0, 0.6, 1),
     )
-    noise: tuple[float, float] = (0.01, 0.12)
+    noise: tuple[float, float] = (0.01, 0.09)
     blur: tuple[float, float] = (0.8, 1.5)
     ringing: float = 0.4
     bias: tuple[float, float] = (0.0, 0.12)
     visibility: tuple[float, float] = (0.6, 1.0)
-    epvs_contrast: tuple[float, float] = (1.3, 1.8)
+    epvs_contrast: tuple[float, float] = (1.4, 2.2)
     texture: tuple[float, float] = (0.3, 2.5)
     jitter: tuple[float, float] = (0.0, 0.08)
     mask_error: tuple[float, float] = (0.2, 0.9)
     pose: float = 0.07
+    extracted: float = 0.25
 
 
 TRAINING = RegionSettings()
@@ -157,7 +160,13 @@ class SimulatedRegion:
 
 
 def simulate_region(
-    seed: int, settings: RegionSettings = TRAINING, *, anatomy: Anatomy | None = None, count: int | None = None
+    seed: int,
+    settings: RegionSettings = TRAINING,
+    *,
+    anatomy: Anatomy | None = None,
+    count: int | None = None,
+    extra: Sequence[Lesion] = (),
+    scan_number: int = 0,
 ) -> SimulatedRegion:
     """Simulate one region.
 
@@ -171,26 +180,31 @@ def simulate_region(
         Use this anatomy (on the grid `REGION`) instead of drawing one, which takes most of the time.
     count
         Number of EPVS; drawn from the settings by default.
+    extra
+        Further lesions to add.
+    scan_number
+        Another number scans the same person again: voxels, noise, bias field and segmentation are new.
     """
-    rng = np.random.default_rng(seed)
+    rng, about_mimics, about_epvs, about_look, about_scan = (
+        np.random.default_rng((seed, part, scan_number if part == 4 else 0)) for part in range(5)
+    )
     if anatomy is None:
         anatomy = draw_anatomy(draw_person(rng, pose=settings.pose), REGION)
     if count is None:
         count = draw_count(rng, *settings.counts, most=settings.max_count)
-    mimics = draw_mimics(rng, anatomy, settings.mimics)
-    epvs = draw_epvs(rng, anatomy, count, settings.epvs, visibility=settings.visibility)
-    lesions = (*mimics, *epvs)
-    contrast = settings.contrasts[int(rng.integers(len(settings.contrasts)))]
-    relaxation = draw_relaxation(rng, variation=0.04, iron=rng.uniform(0, 0.25))
-    intensities, _ = draw_intensities(rng, contrast, relaxation, jitter=rng.uniform(*settings.jitter))
-    amount = rng.uniform(*settings.texture)
-    image = paint(rng, anatomy, intensities, Texture(fine=0.02 * amount, coarse=0.03 * amount))
-    fluid = fluid_level(intensities, rng.uniform(*settings.epvs_contrast))
+    mimics = draw_mimics(about_mimics, anatomy, settings.mimics)
+    epvs = draw_epvs(about_epvs, anatomy, count, settings.epvs, visibility=settings.visibility)
+    lesions = (*mimics, *extra, *epvs)
+    contrast, intensities, fluid = _draw_look(about_look, settings)
+    amount = about_look.uniform(*settings.texture)
+    image = paint(about_look, anatomy, intensities, Texture(fine=0.02 * amount, coarse=0.03 * amount))
     labels = add_lesions(image, lesions, anatomy.box, fluid=fluid)
-    protocol = draw_protocol(rng, settings)
+    if about_look.random() < settings.extracted:
+        cut_fluid(about_look, image, anatomy)
+    protocol = draw_protocol(about_scan, settings)
     return SimulatedRegion(
-        image=scan(rng, image, anatomy.box, protocol),
-        mask=smooth_mask(rng, anatomy, rng.uniform(*settings.mask_error)),
+        image=scan(about_scan, image, anatomy.box, protocol),
+        mask=smooth_mask(about_scan, anatomy, about_scan.uniform(*settings.mask_error)),
         labels=labels,
         epvs=epvs_table(epvs, anatomy, half_slice=0.5),
         slice_count=sum(lesion.tube.crosses(anatomy.commissure[2], 0.5) for lesion in epvs),
@@ -202,9 +216,23 @@ def simulate_region(
     )
 
 
+def _draw_look(rng: np.random.Generator, settings: RegionSettings) -> tuple[Contrast, Array, float]:
+    """Draw a contrast, the intensity of each tissue, and that of the fluid in EPVS."""
+    contrast = settings.contrasts[int(rng.integers(len(settings.contrasts)))]
+    relaxation = draw_relaxation(rng, variation=0.04, iron=rng.uniform(0, 0.25))
+    intensities, _ = draw_intensities(rng, contrast, relaxation, jitter=rng.uniform(*settings.jitter))
+    return contrast, intensities, fluid_level(intensities, rng.uniform(*settings.epvs_contrast))
+
+
 def draw_count(rng: np.random.Generator, mean: float, dispersion: float, *, most: int) -> int:
     """Negative binomial number of EPVS, variance = mean + mean² / dispersion, at most `most`."""
     return min(int(rng.negative_binomial(dispersion, dispersion / (dispersion + mean))), most)
+
+
+def cut_fluid(rng: np.random.Generator, image: Array, anatomy: Anatomy) -> None:
+    """Set patches of the fluid around the brain to 0, in place, as brain extraction leaves it."""
+    away = operators.smooth_field(rng, image.shape, 24.0) > rng.uniform(-1, 1)
+    image[away & (anatomy.tissues == TISSUES.index("csf"))] = 0
 
 
 def fluid_level(intensities: Array, least: float) -> float:
@@ -265,7 +293,13 @@ def epvs_table(epvs: list[Lesion], anatomy: Anatomy, *, half_slice: float) -> pd
     """Centre (RAS mm), calibre, length, visibility, and whether the slice of the commissure shows each EPVS."""
     height = anatomy.commissure[2]
     rows = [
-        (*lesion.tube.centre, lesion.tube.calibre, lesion.tube.length, lesion.level, lesion.tube.crosses(height, half_slice))
+        (
+            *lesion.tube.centre,
+            lesion.tube.calibre,
+            lesion.tube.length,
+            lesion.level,
+            lesion.tube.crosses(height, half_slice),
+        )
         for lesion in epvs
     ]
     return pd.DataFrame(rows, columns=["x", "y", "z", "calibre", "length", "visibility", "in_slice"])

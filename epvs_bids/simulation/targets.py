@@ -59,7 +59,9 @@ def target_maps(region: SimulatedRegion) -> Array:
     box = region.anatomy.box
     density = np.zeros([size // 2 for size in box.shape], np.float32)
     tubes = np.zeros(box.shape, np.float32)
-    fluid = np.isin(region.anatomy.tissues, [TISSUES.index("csf"), TISSUES.index("ventricle")]).astype(np.float32)
+    fluid = np.isin(region.anatomy.tissues, [TISSUES.index("csf"), TISSUES.index("ventricle")]).astype(
+        np.float32
+    )
     contrasts = iter(visible_contrast(region))
     noise = max(1.0, region.protocol.noise / 0.04)
     for lesion in region.lesions:

@@ -1,0 +1,229 @@
+"""A simulated cohort as a BIDS data set, with the truth beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from epvs_bids.simulation import head as heads
+from epvs_bids.simulation.anatomy import draw_person
+from epvs_bids.simulation.contrast import Contrast, draw_relaxation
+from epvs_bids.simulation.lesions import EpvsDistribution, Mimics, draw_epvs
+from epvs_bids.simulation.mimics import draw_mimics
+from epvs_bids.simulation.raters import rate
+from epvs_bids.simulation.writing import write_dataset, write_scan, write_segmentation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortSettings:
+    """What a cohort is like.
+
+    Parameters
+    ----------
+    participants
+        How many.
+    sessions
+        Scans of each: 1, or 2 for a rescan with a new pose, noise and slice position.
+    rescanned
+        Participants with a second session; all of them when None.
+    contrasts
+        BIDS suffixes of each session.
+    voxel_size
+        mm, of PDw and T2w; a T1w has 1 mm or that.
+    age
+        Mean, standard deviation, least and greatest in years (the paper's Rotterdam participants: 60 to 96).
+    rate_ratio
+        Factor by which the mean count grows per decade of age (the paper: 1.30).
+    mean_count
+        Mean count at 65 years among those who are not structural zeros.
+    dispersion
+        Of the negative binomial: variance = mean + mean² / dispersion.
+    zeros
+        Probability of a structural zero.
+    intra, inter
+        Reliability of the raters.
+    noise
+        Range of 1 / SNR.
+    epvs, mimics
+        What they are like, and what must not be counted.
+    seed
+        The same settings give the same files.
+    """
+
+    participants: int = 12
+    sessions: int = 1
+    rescanned: int | None = None
+    contrasts: tuple[Contrast, ...] = ("PDw",)
+    voxel_size: tuple[float, float, float] = (0.8, 0.8, 1.0)
+    age: tuple[float, float, float, float] = (72.0, 8.0, 60.0, 96.0)
+    rate_ratio: float = 1.30
+    mean_count: float = 7.0
+    dispersion: float = 1.5
+    zeros: float = 0.08
+    intra: float = 0.80
+    inter: float = 0.66
+    noise: tuple[float, float] = (0.02, 0.05)
+    epvs: EpvsDistribution = EpvsDistribution()
+    mimics: Mimics = Mimics()
+    seed: int = 0
+
+
+def draw_counts(rng: np.random.Generator, age: np.ndarray, settings: CohortSettings) -> np.ndarray:
+    """Zero-inflated negative binomial counts whose mean grows by `rate_ratio` per decade of age.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    age
+        (N,) years.
+    settings
+        Of the cohort.
+    """
+    mean = settings.mean_count * settings.rate_ratio ** ((age - 65) / 10)
+    shape = settings.dispersion
+    counts = rng.negative_binomial(shape, shape / (shape + mean))
+    return np.where(rng.random(age.size) < settings.zeros, 0, np.minimum(counts, 45))
+
+
+def draw_participants(settings: CohortSettings) -> pd.DataFrame:
+    """Draw label, age, sex and number of EPVS of everybody."""
+    rng = np.random.default_rng((settings.seed, 1))
+    mean, spread, least, greatest = settings.age
+    age = np.clip(np.round(rng.normal(mean, spread, settings.participants), 1), least, greatest)
+    width = max(2, len(str(settings.participants)))
+    return pd.DataFrame(
+        {
+            "participant_id": [f"sub-{index + 1:0{width}d}" for index in range(settings.participants)],
+            "age": age,
+            "sex": rng.choice(["F", "M"], settings.participants),
+            "epvs": draw_counts(rng, age, settings),
+        }
+    )
+
+
+def simulate_cohort(out: Path, settings: CohortSettings, *, processes: int = 1) -> pd.DataFrame:
+    """Write a cohort.
+
+    Parameters
+    ----------
+    out
+        Folder of the data set; created.
+    settings
+        What it is like.
+    processes
+        People simulated at a time.
+
+    Returns
+    -------
+    scans
+        One row a session: participant, session, age, sex, true counts in all and in the slice, the four ratings
+        (missing for rescans).
+
+    Raises
+    ------
+    CannotCreateError
+        No permission, no space.
+    """
+    people = draw_participants(settings)
+    jobs = [(out, settings, index, row) for index, row in enumerate(people.to_dict("records"))]
+    if processes > 1:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            results = list(pool.map(_simulate_participant, jobs))
+    else:
+        results = [_simulate_participant(job) for job in jobs]
+    scans = pd.DataFrame([row for rows in results for row in rows])
+    rng = np.random.default_rng((settings.seed, 3))
+    # BIDS has one row a participant in phenotype files; as in the paper, rescans are not rated.
+    first = scans.drop_duplicates("participant_id")
+    ratings = rate(rng, first["slice_count"], intra=settings.intra, inter=settings.inter)
+    scans = scans.join(ratings.set_index(first.index))
+    write_dataset(out, people, scans, asdict(settings))
+    return scans
+
+
+def _simulate_participant(job: tuple[Path, CohortSettings, int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write the sessions of one person."""
+    out, settings, index, row = job
+    torch.set_num_threads(1)
+    rng = np.random.default_rng((settings.seed, 2, index))
+    subject = draw_subject(rng, settings, age=row["age"], count=row["epvs"])
+    rescanned = settings.participants if settings.rescanned is None else settings.rescanned
+    sessions = settings.sessions if index < rescanned else 1
+    rows = []
+    for session in range(1, sessions + 1):
+        label = f"ses-{session}" if settings.sessions > 1 else None
+        shown = _simulate_session(rng, out, settings, subject, row["participant_id"], label)
+        keys = {"participant_id": row["participant_id"]} | ({"session_id": label} if label else {})
+        counts = {"total_count": len(subject.epvs), "slice_count": shown}
+        rows.append(keys | {"age": row["age"], "sex": row["sex"]} | counts)
+    logger.info("%s: %d EPVS, %d session(s)", row["participant_id"], len(subject.epvs), sessions)
+    return rows
+
+
+def draw_subject(
+    rng: np.random.Generator, settings: CohortSettings, *, age: float, count: int
+) -> heads.Subject:
+    """Draw one person's anatomy, EPVS and everything that resembles them."""
+    person = draw_person(rng, age=age, pose=0.02)
+    head, region = heads.anatomies(person)
+    mimics = draw_mimics(rng, region, settings.mimics)
+    epvs = draw_epvs(rng, region, count, settings.epvs)
+    relaxation = draw_relaxation(rng, iron=rng.uniform(0, 0.2))
+    return heads.Subject(head=head, region=region, lesions=(*mimics, *epvs), relaxation=relaxation)
+
+
+def _simulate_session(
+    rng: np.random.Generator,
+    out: Path,
+    settings: CohortSettings,
+    subject: heads.Subject,
+    participant: str,
+    session: str | None,
+) -> int:
+    """Write one session's scans, truth and labels; return the count in the slice of the commissure."""
+    where = heads.geometry(rng, settings.voxel_size)
+    shown = _in_slice(rng, subject, settings.voxel_size[2])
+    truth = _truth(subject, where, shown)
+    for contrast in settings.contrasts:
+        noise = float(rng.uniform(*settings.noise))
+        if contrast == "T1w":
+            placed = heads.geometry(rng, (1.0, 1.0, 1.0))
+            grid = heads.ScanGeometry(shape=placed.shape, affine=placed.affine, pose=where.pose)
+        else:
+            grid = where
+        scan, sequence = heads.acquire(rng, subject, contrast, grid, noise=noise)
+        labels = None if contrast == "T1w" else heads.epvs_labels(subject, grid)
+        write_scan(out, participant, session, scan, grid.affine, sequence, truth=truth, labels=labels)
+    full = heads.geometry(rng, (1.0, 1.0, 1.0))
+    grid = heads.ScanGeometry(shape=full.shape, affine=full.affine, pose=where.pose)
+    write_segmentation(out, participant, session, heads.segmentation(subject, grid), grid.affine)
+    return int(sum(shown))
+
+
+def _in_slice(rng: np.random.Generator, subject: heads.Subject, thickness: float) -> list[bool]:
+    """Whether the slice that a reader takes for that of the commissure shows each EPVS."""
+    height = subject.region.commissure[2] + rng.uniform(-0.5, 0.5) * thickness
+    return [lesion.tube.crosses(height, thickness / 2) for lesion in subject.epvs]
+
+
+def _truth(subject: heads.Subject, where: heads.ScanGeometry, shown: Sequence[bool]) -> pd.DataFrame:
+    """One row an EPVS, in mm of the scanner."""
+    rows = []
+    for lesion, visible in zip(subject.epvs, shown, strict=True):
+        centre = heads.in_scanner(where, lesion.tube.centre[None])[0]
+        rows.append(
+            (*np.round(centre, 2), lesion.tube.calibre, lesion.tube.length, lesion.level, int(visible))
+        )
+    return pd.DataFrame(rows, columns=["x", "y", "z", "calibre", "length", "visibility", "in_slice"]).round(3)

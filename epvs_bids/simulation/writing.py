@@ -1,0 +1,174 @@
+"""Files of a simulated cohort: BIDS, phenotype, truth, FreeSurfer-like labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from epvs_bids import __version__
+from epvs_bids.anatomy.images import save_volume
+from epvs_bids.files import atomic_write, make_folder, write_json, write_text, write_tsv
+from epvs_bids.simulation.contrast import Sequence
+
+_SCALE = 400.0
+"""Grey levels of white matter."""
+
+PARTICIPANTS = {
+    "participant_id": {"Description": "Participant"},
+    "age": {"Description": "Age at the first session", "Units": "year"},
+    "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
+}
+RATINGS = {
+    "participant_id": {"Description": "Participant"},
+    "session_id": {"Description": "Session"},
+    **{
+        name: {
+            "Description": f"EPVS counted by simulated rater {name[0]}, repetition {name[1]}, in the slice of the "
+            "anterior commissure, both hemispheres"
+        }
+        for name in ("A1", "A2", "B1", "B2")
+    },
+}
+MARKERS = {
+    "x": {"Description": "Centre, to the right, scanner coordinates", "Units": "mm"},
+    "y": {"Description": "Centre, to the front, scanner coordinates", "Units": "mm"},
+    "z": {"Description": "Centre, upwards, scanner coordinates", "Units": "mm"},
+    "calibre": {"Description": "Largest diameter", "Units": "mm"},
+    "length": {"Description": "Length along the course", "Units": "mm"},
+    "visibility": {"Description": "Fraction of fluid inside"},
+    "in_slice": {"Description": "1 where the slice of the anterior commissure shows it"},
+}
+COUNTS = {
+    "participant_id": {"Description": "Participant"},
+    "session_id": {"Description": "Session"},
+    "total_count": {"Description": "True number of EPVS in the basal ganglia, both hemispheres"},
+    "slice_count": {"Description": "True number in the slice of the anterior commissure"},
+}
+
+
+def anat_folder(root: Path, participant: str, session: str | None) -> Path:
+    """`root/sub-X[/ses-Y]/anat`, created."""
+    folder = root / participant / session / "anat" if session else root / participant / "anat"
+    return make_folder(folder)
+
+
+def stem(participant: str, session: str | None) -> str:
+    """`sub-X[_ses-Y]`."""
+    return f"{participant}_{session}" if session else participant
+
+
+def write_scan(
+    out: Path,
+    participant: str,
+    session: str | None,
+    scan: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    sequence: Sequence,
+    *,
+    truth: pd.DataFrame,
+    labels: NDArray[np.uint8] | None,
+) -> None:
+    """Write a scan with its sidecar, its markers and its label image.
+
+    Parameters
+    ----------
+    out
+        Folder of the data set.
+    participant, session
+        ``sub-X``; ``ses-Y`` or None.
+    scan, affine
+        White matter at about 1; 4 × 4.
+    sequence
+        Its timing.
+    truth
+        One row an EPVS.
+    labels
+        1 + index of the EPVS in each voxel; None for a contrast that is not rated.
+    """
+    name = f"{stem(participant, session)}_{sequence.contrast}"
+    folder = anat_folder(out, participant, session)
+    grey = np.clip(np.rint(scan * _SCALE), 0, 32767).astype(np.int16)
+    save_volume(folder / f"{name}.nii.gz", grey, affine, np.int16)
+    timing = {"RepetitionTime": sequence.repetition / 1000, "EchoTime": sequence.echo / 1000}
+    if sequence.inversion:
+        timing["InversionTime"] = sequence.inversion / 1000
+    rounded = {key: round(float(value), 4) for key, value in timing.items()}
+    write_json(
+        folder / f"{name}.json", {"Manufacturer": "epvs-simulate", "MagneticFieldStrength": 1.5} | rounded
+    )
+    if labels is None:
+        return
+    target = anat_folder(out / "derivatives" / "simulation", participant, session)
+    # The first part of a derivative's name is the scan's, without its suffix.
+    base = f"{stem(participant, session)}_desc-epvs"
+    write_tsv(target / f"{base}_markers.tsv", truth, MARKERS)
+    save_volume(target / f"{base}_dseg.nii.gz", labels, affine, np.uint8)
+
+
+def write_segmentation(
+    out: Path, participant: str, session: str | None, labels: NDArray[np.int16], affine: NDArray[np.float64]
+) -> None:
+    """Write labels where a finished FreeSurfer run leaves them: `mri/aseg.mgz` and `scripts/recon-all.done`."""
+    subject = out / "derivatives" / "freesurfer" / stem(participant, session)
+    with atomic_write(make_folder(subject / "mri") / "aseg.mgz") as temporary:
+        nib.save(nib.MGHImage(labels.astype(np.int32), affine), temporary)
+    with atomic_write(make_folder(subject / "scripts") / "recon-all.done") as temporary:
+        temporary.write_text(f"epvs-simulate {__version__}\n", encoding="utf-8")
+
+
+def write_dataset(out: Path, people: pd.DataFrame, scans: pd.DataFrame, settings: Mapping[str, Any]) -> None:
+    """Write what belongs to the whole data set.
+
+    Parameters
+    ----------
+    out
+        Folder of the data set.
+    people
+        One row a participant.
+    scans
+        One row a session, with true counts and ratings.
+    settings
+        What was simulated, for the record.
+    """
+    tool = {"Name": "epvs-simulate", "Version": __version__}
+    write_json(
+        out / "dataset_description.json",
+        {
+            "Name": "Simulated scans with known enlarged perivascular spaces",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "raw",
+            "License": "CC0",
+            "GeneratedBy": [tool],
+        },
+    )
+    write_text(
+        out / "README",
+        "Simulated scans of nobody, made by epvs-simulate, with every enlarged perivascular space (EPVS) known.\n"
+        "derivatives/simulation holds the truth, phenotype/epvs.tsv the counts of two simulated raters.\n",
+    )
+    write_tsv(out / "participants.tsv", people[["participant_id", "age", "sex"]], PARTICIPANTS)
+    keys = [name for name in ("participant_id", "session_id") if name in scans]
+    make_folder(out / "phenotype")
+    columns = [*keys, "A1", "A2", "B1", "B2"]
+    rated = scans.dropna(subset=["A1"])[columns].astype(dict.fromkeys(columns[len(keys) :], int))
+    write_tsv(out / "phenotype" / "epvs.tsv", rated, {name: RATINGS[name] for name in columns})
+    truth = make_folder(out / "derivatives" / "simulation")
+    columns = [*keys, "total_count", "slice_count"]
+    write_tsv(truth / "counts.tsv", scans[columns], {name: COUNTS[name] for name in columns})
+    write_json(truth / "settings.json", dict(settings))
+    for name in ("simulation", "freesurfer"):
+        write_json(
+            out / "derivatives" / name / "dataset_description.json",
+            {
+                "Name": f"Simulated {name}",
+                "BIDSVersion": "1.10.0",
+                "DatasetType": "derivative",
+                "GeneratedBy": [tool],
+            },
+        )

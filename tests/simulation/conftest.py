@@ -1,0 +1,17 @@
+import numpy as np
+import pytest
+import torch
+
+from epvs_bids.simulation.anatomy import draw_anatomy, draw_person
+from epvs_bids.simulation.region import REGION
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def anatomy():
+    torch.set_num_threads(1)
+    return draw_anatomy(draw_person(np.random.default_rng(3)), REGION)

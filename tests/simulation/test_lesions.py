@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from epvs_bids.simulation.lesions import EpvsDistribution, draw_epvs
+from epvs_bids.simulation.mimics import draw_mimics
+from epvs_bids.simulation.lesions import Mimics
+from epvs_bids.simulation.tissues import GANGLIA, TISSUES
+from epvs_bids.simulation.tubes import Tube, draw_tube, volume_fraction
+
+AFFINE = np.diag([0.5, 0.5, 0.5, 1.0])
+
+
+def test_tube_has_its_length_and_calibre(rng):
+    tube = draw_tube(rng, np.zeros(3), np.array([0, 0, 1.0]), calibre=1.5, length=8, curvature=0.2, taper=0)
+    assert tube.calibre == pytest.approx(1.5)
+    assert tube.length == pytest.approx(8, rel=0.05)
+
+
+def test_volume_fraction_adds_up_to_the_volume():
+    tube = Tube(points=np.array([[10.1, 9.9, z] for z in np.arange(5, 15.01, 0.4)]), radii=np.full(26, 1.2))
+    _, fraction = volume_fraction(tube, AFFINE, (40, 40, 40))
+    expected = np.pi * 1.2**2 * 10 + 4 / 3 * np.pi * 1.2**3
+    assert fraction.sum() * 0.125 == pytest.approx(expected, rel=0.05)
+
+
+def test_volume_fraction_outside_the_grid_is_empty():
+    tube = Tube(points=np.full((3, 3), 500.0), radii=np.ones(3))
+    _, fraction = volume_fraction(tube, AFFINE, (40, 40, 40))
+    assert fraction.size == 0
+
+
+def test_slice_crossing():
+    tube = Tube(points=np.array([[0, 0, 0.0], [0, 0, 4.0]]), radii=np.array([0.5, 0.5]))
+    assert tube.crosses(4.3, 0.0)
+    assert not tube.crosses(4.7, 0.1)
+    assert tube.crosses(5.0, 0.6)
+
+
+def test_epvs_lie_low_in_the_basal_ganglia_within_their_range(anatomy):
+    lesions = draw_epvs(np.random.default_rng(0), anatomy, 40, EpvsDistribution())
+    assert len(lesions) == 40
+    calibres = np.array([lesion.tube.calibre for lesion in lesions])
+    assert 0.5 <= calibres.min()
+    assert calibres.max() <= 3.0
+    assert 1.1 < np.median(calibres) < 1.5
+    affine = anatomy.box.affine
+    index = [tuple(np.rint((x.tube.centre - affine[:3, 3]) / 0.5).astype(int)) for x in lesions]
+    inside = np.mean([TISSUES[anatomy.tissues[i]] in GANGLIA for i in index])
+    assert inside > 0.7
+    ganglia = np.argwhere(anatomy.ganglia)[:, 2]
+    assert np.median([i[2] for i in index]) < np.median(ganglia)
+    steep = [abs(np.diff(x.tube.points[[0, -1]], axis=0)[0][2]) / x.tube.length for x in lesions]
+    assert np.median(steep) > 0.6
+
+
+def test_more_epvs_include_the_fewer(anatomy):
+    few = draw_epvs(np.random.default_rng(5), anatomy, 4, EpvsDistribution())
+    many = draw_epvs(np.random.default_rng(5), anatomy, 9, EpvsDistribution())
+    np.testing.assert_array_equal([x.tube.centre for x in few], [x.tube.centre for x in many[:4]])
+
+
+def test_mimics_come_in_the_numbers_asked_for(anatomy):
+    nothing = {"lacunes": 0, "hyperintensities": 0, "dark_vessels": 0, "bridges": 0, "dots": 0, "blobs": 0}
+    lacunes = draw_mimics(np.random.default_rng(0), anatomy, Mimics(**nothing | {"lacunes": 30}))
+    assert {lesion.kind for lesion in lacunes} == {"lacune"}
+    assert 15 < len(lacunes) < 50
+    assert min(lesion.tube.calibre for lesion in lacunes) >= 3.2
