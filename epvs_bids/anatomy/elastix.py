@@ -7,15 +7,12 @@ import itk.support.helpers
 import numpy as np
 import SimpleITK as sitk
 
-from epvs_bids.anatomy.grid import Matrix
+from epvs_bids.anatomy.grid import LPS, Matrix
 from epvs_bids.anatomy.initialisation import Thin
 from epvs_bids.errors import BadDataError
 
 # Else itk imports torch, where that is installed, to wrap filters for tensors: 2 s and 190 MB.
 itk.support.helpers._HAVE_TORCH = False
-
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""From RAS, which nibabel uses, to LPS, which ITK uses, and back."""
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "FixedImagePyramid": ("FixedRecursiveImagePyramid",),

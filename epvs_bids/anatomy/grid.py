@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 Shape = tuple[int, int, int]
 
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From RAS, which nibabel uses, to LPS, which ITK uses, and back."""
+
 _SPLINE_MARGIN = 12
 """Voxels of the image kept around a crop: the B-spline's coefficients decay by 0.27 a voxel, 1e-7 is left."""
 

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from epvs_bids.anatomy.grid import Matrix, as_shape, resample_to_grid, template_grid
+from epvs_bids.anatomy.grid import LPS, Matrix, as_shape, resample_to_grid, template_grid
 from epvs_bids.anatomy.images import Volume
 from epvs_bids.anatomy.initialisation import (
     LANDMARKS,
@@ -29,7 +29,6 @@ from epvs_bids.anatomy.labels import brain_mask, dice
 from epvs_bids.errors import BadDataError
 from epvs_bids.files import atomic_write
 
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _CHECK_VOXEL = 2.0
 _RIM = 3.0
 """Millimetres around the brain in which the edge of a brain-extracted image guides the registration too."""
@@ -157,7 +156,7 @@ def save_itk(path: Path, matrix: Matrix) -> None:
     matrix
         4 × 4, RAS mm of the fixed image to RAS mm of the moving image; written in LPS, as ITK has it.
     """
-    lps = _LPS @ matrix @ _LPS
+    lps = LPS @ matrix @ LPS
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(lps[:3, :3].ravel().tolist())
     transform.SetTranslation(lps[:3, 3].tolist())
@@ -193,7 +192,7 @@ def load_itk(path: Path) -> Matrix:
         raise BadDataError(
             f"{path}: not a linear transform in ITK's format. Remove it to have it made anew."
         ) from error
-    return np.asarray(_LPS @ matrix @ _LPS)
+    return np.asarray(LPS @ matrix @ LPS)
 
 
 def register_to_template(
