@@ -176,8 +176,8 @@ def _add_method(add: argparse._ArgumentGroup) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network runs"
     )
     add.add_argument(
-        "--saliency", choices=("none", "gradient", "smoothgrad", "occlusion"), default="none",
-        help="also write a map of what the score rests on",
+        "--saliency", choices=("none", "gradient", "smoothgrad", "occlusion"), default="gradient",
+        help="the map of what the score rests on (default: gradient)",
     )  # fmt: skip
     add.add_argument("--sloppy", action="store_true", help="quick and coarse, for trying things out")
 

@@ -203,7 +203,7 @@ class Settings:
     mni_registration: bool | None = None
     model: str = "default"
     device: str = "auto"
-    saliency: str = "none"
+    saliency: str = "gradient"
     group: GroupSettings = field(default_factory=GroupSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 

@@ -70,8 +70,13 @@ def _offset() -> NDArray[np.float64]:
     return offset
 
 
-def describe_dataset(root: Path) -> Path:
+@pytest.fixture(scope="session")
+def describe_dataset() -> Callable[[Path], Path]:
     """Make a folder a BIDS data set."""
+    return _describe_dataset
+
+
+def _describe_dataset(root: Path) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     description = {
         "Name": "Simulated",
@@ -90,7 +95,7 @@ def empty_files(tmp_path: Path) -> Callable[..., Path]:
     """Make a data set of empty files, given by their paths."""
 
     def make(*names: str) -> Path:
-        root = describe_dataset(tmp_path / "bids")
+        root = _describe_dataset(tmp_path / "bids")
         for name in names:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +129,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def add_scan(
+@pytest.fixture(scope="session")
+def add_scan() -> Callable[..., Path]:
+    """Add a scan, given by its name (`sub-01_ses-1_T2w`), and its segmentation to a data set."""
+    return _add_scan
+
+
+def _add_scan(
     root: Path, name: str, head: tuple[nib.Nifti1Image, nib.Nifti1Image], *, labels: bool = True
 ) -> Path:
-    """Add a scan, given by its name (`sub-01_ses-1_T2w`), and its segmentation to a data set."""
     entities = name.split("_")
     folder = root.joinpath(*(part for part in entities if part.startswith(("sub-", "ses-"))), "anat")
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +156,7 @@ def small_bids(
     tmp_path_factory: pytest.TempPathFactory, head: tuple[nib.Nifti1Image, nib.Nifti1Image]
 ) -> Path:
     """Two participants, one with two sessions, and their segmentations in derivatives; not to be changed."""
-    root = describe_dataset(tmp_path_factory.mktemp("small") / "bids")
+    root = _describe_dataset(tmp_path_factory.mktemp("small") / "bids")
     for name in ("sub-01_PDw", "sub-02_ses-1_T2w", "sub-02_ses-2_T2w"):
-        add_scan(root, name, head)
+        _add_scan(root, name, head)
     return root

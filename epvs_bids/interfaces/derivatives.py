@@ -71,7 +71,9 @@ class WriteDerivatives(Stage):
     def _write_images(self, writer: _Writer) -> None:
         given, outputs, suffix = self.inputs, writer.outputs, writer.outputs.scan.suffix
         facts = read_json(Path(given.facts))
-        made = {"SpatialReference": given.template.get("source"), "Segmentation": given.source}
+        registered = given.template.get("source") is not None
+        reference = {"Template": given.template} if registered else {"SpatialReference": writer.sources[0]}
+        made = {**reference, "Segmentation": given.source}
         roi_facts = {**made, "IntensityScale": facts["scale"], "Preprocessing": given.parameters}
         units = "in the scan's own intensities (arbitrary units)"
         preproc = outputs.image(suffix, res="05", desc="preproc")
