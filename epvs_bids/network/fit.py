@@ -171,6 +171,8 @@ def _fit_network(
         train=np.flatnonzero(parts == "train"),
         validation=np.flatnonzero(parts == "validation"),
     )
+    if not len(task.train) or not len(task.validation):
+        raise BadDataError("The split leaves no scans for training or for validation: give larger fractions.")
     trained = train(network, task, options, directory, device=device, workers=workers, resume=resume)
     held_out = np.flatnonzero(parts != "train")
     predictions = np.full(len(parts), np.nan)

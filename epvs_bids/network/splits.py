@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
+_NAME = "<U10"  # wide enough for any part, also where an array holds "train" only
+
 STRATUM = 10
 """Participants of neighbouring scores among which parts are dealt at random (ours)."""
 
@@ -48,13 +50,13 @@ def split_by_participant(
     order = np.lexsort((rng.random(len(people)), means))
     dealt = _deal(len(people), {"validation": validation, "test": test}, rng)
     part = dict(zip(people[order].tolist(), dealt, strict=True))
-    return np.array([part[label] for label in labels.tolist()])
+    return np.array([part[label] for label in labels.tolist()], dtype=_NAME)
 
 
 def _deal(count: int, shares: dict[str, float], rng: np.random.Generator) -> list[str]:
     """Parts for `count` ordered participants: shares held within every stratum, at random inside it."""
     # Each held-out part gets its share, but at least one, evenly spaced along the order of scores.
-    places = np.full(count, "train", dtype="<U10")
+    places = np.full(count, "train", dtype=_NAME)
     free = np.arange(count)
     for name, share in shares.items():
         wanted = min(max(1, round(share * count)), len(free) - 1) if share > 0 else 0

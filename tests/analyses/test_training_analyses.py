@@ -90,6 +90,10 @@ def test_an_ensemble_is_trained_on_splits_of_its_own(rated: MakeStudy) -> None:
     splits = [read_tsv(folder / f"model-{index}" / "split.tsv")["split"] for index in (1, 2)]
     assert ((splits[0] == "test") == (splits[1] == "test")).all()
     assert not (splits[0] == splits[1]).all()
+    assert all(set(split) == {"train", "validation", "test"} for split in splits)
+    history = pd.read_csv(folder / "model-1" / "history.csv")
+    assert history["validation_loss"].notna().all()
+    assert models[0].description.training["best_epoch"] == 1
     predictions = result.tables["predictions"]
     held_out = predictions[predictions["split"] != "train"]
     assert held_out["prediction"].notna().all()

@@ -134,3 +134,11 @@ def test_parts_are_alike_in_score_and_follow_the_seed() -> None:
     other = split_by_participant(people, scores, validation=0.2, test=0.3, seed=2)
     assert (split == again).all()
     assert (split == "test").astype(int) @ (other == "test").astype(int) < 60
+
+
+def test_parts_can_be_dealt_again_without_losing_their_names() -> None:
+    people = [f"sub-{index}" for index in range(20)]
+    parts = split_by_participant(people, range(20), validation=0.0, test=0.0, seed=1)
+    assert set(parts) == {"train"}
+    parts[:] = split_by_participant(people, range(20), validation=0.2, test=0.0, seed=1)
+    assert (parts == "validation").sum() == 4
