@@ -1,9 +1,8 @@
-"""Measure the default model on simulated regions that training never saw, and write the table::
+"""Measure the default model on simulated regions that training never saw, and write the table.
 
-    .venv/bin/python tools/evaluate_default_model.py --regions 60
-
-Seeds, calibres, noise, voxel sizes and the number of lacunes differ from those of training (`HELD_OUT`). The
-table goes into `docs/default-model.md` between its two marks, the numbers into `metrics` of the model's card.
+Run as ``.venv/bin/python tools/evaluate_default_model.py --regions 60``. Seeds, calibres, noise, voxel
+sizes and the number of lacunes differ from those of training (`HELD_OUT`). The table goes into
+`docs/default-model.md` between its two marks, the numbers into `metrics` of the model's card.
 """
 
 import argparse
@@ -14,36 +13,38 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from epvs_bids.baselines.components import components_above
 from epvs_bids.baselines.rescaling import icc_maximising_line
-from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
+from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.inference import score
-from epvs_bids.simulation.mimics import draw_mimics
 from epvs_bids.simulation.lesions import Mimics
-from epvs_bids.simulation.region import HELD_OUT, REGION, TRAINING, SimulatedRegion, simulate_region
-from epvs_bids.statistics.icc import icc
+from epvs_bids.simulation.mimics import draw_mimics
+from epvs_bids.simulation.region import HELD_OUT, TRAINING, SimulatedRegion, simulate_region
+from epvs_bids.statistics.icc import intraclass_correlations
 
 logger = logging.getLogger("evaluate")
 FIRST_SEED = 2_000_000_000
 NOTHING = Mimics(lacunes=0, hyperintensities=0, dark_vessels=0, bridges=0, dots=0, blobs=0)
+TITLE = "| simulated, held out | value |\n| --- | --- |\n"
 THRESHOLDS = np.linspace(1.05, 2.5, 15)
 RESOLUTIONS = {"0.5 mm": (0.5, 0.5, 0.8, -1), "1 mm": (1.0, 1.0, 1.0, -1), "3 mm slices": (0.6, 0.6, 3.0, 2)}
 
 
-def rate(models, region: SimulatedRegion) -> float:
+def rate(models: list[LoadedModel], region: SimulatedRegion) -> float:
     """Score one region."""
     return score(region.region, models, device="cpu", threads=torch.get_num_threads()).score
 
 
 def components(region: SimulatedRegion) -> np.ndarray:
-    """Connected components above each threshold, relative to the region's typical tissue."""
+    """Count connected components above each threshold, relative to the region's typical tissue."""
     product = region.image * region.mask
     tissue = np.median(region.image[region.mask > 0.9])
     return components_above((product / tissue).astype(np.float32), THRESHOLDS)
 
 
-def agreement(models, regions: int) -> dict[str, float]:
+def agreement(models: list[LoadedModel], regions: int) -> dict[str, float]:
     """Agreement with the truth, of the model and of baseline (c) tuned on training regions."""
     tuning = [simulate_region(FIRST_SEED + 10**6 + i, TRAINING) for i in range(max(regions // 2, 4))]
     counted = np.array([components(region) for region in tuning])
@@ -69,7 +70,9 @@ def agreement(models, regions: int) -> dict[str, float]:
         "Pearson with the total count": float(np.corrcoef(scores, total)[0, 1]),
         "bias (score - count)": float(np.mean(np.subtract(scores, total))),
         "ICC(2,1) of baseline (c) with the total count": icc_of(baseline, total),
-        "ICC(2,1) with the slice count, rescaled": icc_of(line.slope * np.array(scores) + line.intercept, shown),
+        "ICC(2,1) with the slice count, rescaled": icc_of(
+            line.slope * np.array(scores) + line.intercept, shown
+        ),
         "ICC(2,1) of the total with the slice count, rescaled": icc_of(
             ideal.slope * np.array(total) + ideal.intercept, shown
         ),
@@ -77,12 +80,12 @@ def agreement(models, regions: int) -> dict[str, float]:
     }
 
 
-def icc_of(first, second) -> float:
+def icc_of(first: ArrayLike, second: ArrayLike) -> float:
     """Two-way random, single measures, absolute agreement."""
-    return float(icc(np.column_stack([first, second]), "ICC(2,1)").value)
+    return float(intraclass_correlations(np.column_stack([first, second])).icc21.value)
 
 
-def robustness(models, regions: int) -> dict[str, float]:
+def robustness(models: list[LoadedModel], regions: int) -> dict[str, float]:
     """Drift with resolution, and what lacunes and hyperintensities add."""
     means = {name: [] for name in RESOLUTIONS}
     added = {"lacunes": [], "hyperintensities": []}
@@ -93,10 +96,10 @@ def robustness(models, regions: int) -> dict[str, float]:
             settings = replace(HELD_OUT, voxel_sizes=(size,))
             means[name].append(rate(models, simulate_region(seed, settings, anatomy=anatomy)))
         before = rate(models, simulate_region(seed, HELD_OUT, anatomy=anatomy))
-        for kind, found in added.items():
+        for kind in added:
             more = draw_mimics(np.random.default_rng(seed), anatomy, replace(NOTHING, **{kind: 3.0}))
             after = rate(models, simulate_region(seed, HELD_OUT, anatomy=anatomy, extra=more))
-            found += [(after - before) / len(more)] if more else []
+            added[kind] += [(after - before) / len(more)] if more else []
     result = {f"mean score at {name}": float(np.mean(values)) for name, values in means.items()}
     return result | {f"score added by one of the {k}": float(np.mean(v)) for k, v in added.items()}
 
@@ -110,9 +113,7 @@ def write(results: dict[str, float], model: Path, page: Path) -> None:
     rows = "\n".join(f"| {name} | {value:.2f} |" for name, value in results.items())
     before, rest = page.read_text().split("<!-- measured -->\n")
     after = rest.split("<!-- end -->\n")[1]
-    page.write_text(
-        f"{before}<!-- measured -->\n| simulated, held out | value |\n| --- | --- |\n{rows}\n<!-- end -->\n{after}"
-    )
+    page.write_text(f"{before}<!-- measured -->\n{TITLE}{rows}\n<!-- end -->\n{after}")
 
 
 def main() -> None:

@@ -1,20 +1,24 @@
-"""Derive the label atlas that the simulator ships from samseg's probabilistic atlas (MIT) and nilearn's MNI152 maps.
+"""Derive the simulator's label atlas from samseg's probabilistic atlas (MIT) and nilearn's MNI152 maps.
 
 Run once, in two steps, because samseg lives in an environment of its own (numpy 1)::
 
     .venv-samseg/bin/python tools/make_anatomy_atlas.py rasterise probabilities.npz
     .venv/bin/python tools/make_anatomy_atlas.py fuse probabilities.npz epvs_bids/data/anatomy/labels.nii.gz
 
-*rasterise* turns samseg's tetrahedral mesh into label probabilities at 1 mm. *fuse* brings them to the MNI152
-2009a space of nilearn by an affine and a B-spline registration of a pseudo T1w, takes the most probable label,
-takes cortex, white matter and CSF from nilearn's sharper grey and white matter maps, and draws the claustrum (a
-sheet halfway between putamen and insula, which no atlas here has).
+*rasterise* turns samseg's tetrahedral mesh into label probabilities at 1 mm. *fuse* takes the most
+probable label, brings it to the MNI152 2009a space of nilearn by an affine and a B-spline registration
+of a pseudo T1w, takes cortex, white matter and CSF from nilearn's sharper grey and white matter maps,
+and draws the claustrum (a sheet halfway between putamen and insula, which no atlas here has).
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import itk
 
 SKULL, SOFT, EYES = 165, 258, 259
 CLAUSTRUM_LEFT, CLAUSTRUM_RIGHT = 138, 139  # FreeSurfer's colour table
@@ -73,7 +77,9 @@ def pseudo_t1(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (probabilities.astype(np.float32) @ weights) / total
 
 
-def register(fixed: np.ndarray, fixed_affine: np.ndarray, moving: np.ndarray, moving_affine: np.ndarray):
+def register(
+    fixed: np.ndarray, fixed_affine: np.ndarray, moving: np.ndarray, moving_affine: np.ndarray
+) -> "itk.Image":
     """Affine, then B-spline transform (elastix, mutual information) from *moving* to *fixed*."""
     import itk
 
@@ -90,8 +96,8 @@ def register(fixed: np.ndarray, fixed_affine: np.ndarray, moving: np.ndarray, mo
     return transform
 
 
-def as_itk(data: np.ndarray, affine: np.ndarray):
-    """An ITK image (LPS) of a RAS array whose affine is diagonal."""
+def as_itk(data: np.ndarray, affine: np.ndarray) -> "itk.Image":
+    """Make an ITK image (LPS) of a RAS array whose affine is diagonal."""
     import itk
 
     flips = np.sign(np.diag(affine)[:3])
@@ -102,7 +108,7 @@ def as_itk(data: np.ndarray, affine: np.ndarray):
     return image
 
 
-def warp(names: np.ndarray, affine: np.ndarray, transform) -> np.ndarray:
+def warp(names: np.ndarray, affine: np.ndarray, transform: "itk.ParameterObject") -> np.ndarray:
     """Labels, carried to the fixed grid by the nearest voxel."""
     import itk
 
@@ -113,7 +119,7 @@ def warp(names: np.ndarray, affine: np.ndarray, transform) -> np.ndarray:
 
 
 def claustrum(labels: np.ndarray, grey: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Voxels of the sheet halfway between putamen and insula, in the white matter within 7 mm of the putamen."""
+    """Voxels of the sheet halfway between putamen and insula, in the white matter."""
     from scipy.ndimage import distance_transform_edt
 
     putamen = np.isin(labels, (12, 51))

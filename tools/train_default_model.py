@@ -1,11 +1,9 @@
-"""Train the default model on simulated regions; resumable, one command::
+"""Train the default model on simulated regions; one command that continues where it was stopped.
 
-    .venv/bin/python tools/train_default_model.py --minutes 40
-
-It learns positions first: batches of patches from endlessly simulated regions, three maps of 1 mm cells (EPVS
-density, EPVS volume, other fluid), binary cross-entropy. The head that counts is then the line from the sum of
-the density map to the true count, fitted on regions it has not seen. A checkpoint every minute; the same command
-continues where it was stopped.
+Run as ``.venv/bin/python tools/train_default_model.py --minutes 40``. It learns positions first: batches of
+patches from endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid),
+binary cross-entropy. The head that counts is then the line from the sum of the density map to the number of
+visible EPVS, fitted on regions that it has not seen. A checkpoint is written every minute.
 """
 
 import argparse
@@ -42,10 +40,11 @@ ARCHITECTURE = Architecture(
 CELLS = (28, 36, 28)
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
 CARD = (
-    "Not validated against human raters. Trained on simulated scans only (epvs_bids/simulation), so its score is "
-    "the number of visible EPVS that a simulated scan of that look would hold; use `group --analysis calibrate` to "
-    "bring it to a rater's scale, or train a model on ratings. PDw and T2w of adults; other regions, children, "
-    "large infarcts and tumours were never seen. Recipe, numbers and misses: docs/default-model.md."
+    "Not validated against human raters. Trained on simulated scans only (epvs_bids/simulation): its "
+    "score is the number of visible EPVS that a simulated scan of that look would hold. `group "
+    "--analysis calibrate` brings it to a rater's scale; a model trained on ratings is better. Basal "
+    "ganglia on PDw and T2w of adults; children, large infarcts and tumours were never seen. Recipe, "
+    "numbers and misses: docs/default-model.md."
 )
 
 
@@ -157,24 +156,20 @@ def train(options: argparse.Namespace) -> RegressionNetwork:
             logger.info("step %d, %.1f min, loss %.4f", step, spent / 60, smooth)
         if spent - saved > 60 or spent >= budget:
             saved = spent
-            save_state(options.checkpoint, network, average, optimiser, step, spent)
+            modules = {"network": network, "average": average, "optimiser": optimiser}
+            save_state(options.checkpoint, modules, {"step": step, "spent": spent})
     return average.eval()
 
 
-def save_state(path: Path, network, average, optimiser, step: int, spent: float) -> None:
+def save_state(
+    path: Path,
+    modules: dict[str, nn.Module | torch.optim.Optimizer],
+    progress: dict[str, float],
+) -> None:
     """Write the checkpoint, atomically."""
     temporary = path.with_suffix(".tmp")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "step": step,
-            "spent": spent,
-        },
-        temporary,
-    )
-    os.replace(temporary, path)
+    torch.save({name: module.state_dict() for name, module in modules.items()} | progress, temporary)
+    temporary.replace(path)
 
 
 @torch.no_grad()
@@ -189,7 +184,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 
 @torch.no_grad()
 def fit_head(network: RegressionNetwork, regions: int, seed: int) -> dict[str, float]:
-    """Set the head to the line from the density's sum to the number of visible EPVS, through unseen regions."""
+    """Set the head to the line from the density's sum to the number of visible EPVS, on unseen regions."""
     sums, counts = [], []
     for index in range(regions):
         region = simulate_region(seed + index, count=index % 25)

@@ -62,7 +62,7 @@ class Texture:
     fluid
         Of CSF, whose flow makes it uneven, at 5 mm.
     transition
-        Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps sharp borders).
+        Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps its borders).
     """
 
     fine: float = 0.02
@@ -122,7 +122,7 @@ def add_lesions(image: Array, lesions: Sequence[Lesion], box: Box, *, fluid: flo
     Returns
     -------
     labels
-        uint8: 1 + the index (among the EPVS, up to 255) of the EPVS that fills more than 30 % of a voxel, else 0.
+        uint8: 1 + the index (among the EPVS, up to 255) of the EPVS that fills over 30 % of a voxel, else 0.
     """
     labels = np.zeros(image.shape, dtype=np.uint8)
     index = 0
@@ -174,7 +174,8 @@ def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = No
 
 def bias_field(rng: np.random.Generator, box: Box, strength: float) -> Array:
     """Smooth receive field: exp(strength × a field of standard deviation 1 at 35 mm)."""
-    return np.exp(np.float32(strength) * operators.smooth_field(rng, box.shape, 35 / box.voxel_size))
+    field: Array = np.float32(strength) * operators.smooth_field(rng, box.shape, 35 / box.voxel_size)
+    return np.asarray(np.exp(field))
 
 
 def rician(rng: np.random.Generator, clean: Array, noise: float) -> Array:
@@ -182,7 +183,7 @@ def rician(rng: np.random.Generator, clean: Array, noise: float) -> Array:
     shape = clean.shape
     real = clean + np.float32(noise) * rng.standard_normal(shape, dtype=np.float32)
     imaginary = np.float32(noise) * rng.standard_normal(shape, dtype=np.float32)
-    return np.sqrt(real * real + imaginary * imaginary)
+    return np.asarray(np.sqrt(real * real + imaginary * imaginary))
 
 
 def scan(rng: np.random.Generator, image: Array, box: Box, protocol: Protocol) -> Array:

@@ -1,8 +1,8 @@
 """One simulated person's anatomy: the shipped label atlas, deformed, roughened and aged.
 
-The atlas (`epvs_bids/data/anatomy/labels.nii.gz`, 1 mm, MNI152 2009a) is made by `tools/make_anatomy_atlas.py`
-from samseg's probabilistic atlas (Puonti, Iglesias and Van Leemput 2016, NeuroImage 143:235; MIT licence) and
-nilearn's MNI152 tissue maps.
+The atlas (`epvs_bids/data/anatomy/labels.nii.gz`, 1 mm, MNI152 2009a) is what `tools/make_anatomy_atlas.py`
+makes of samseg's probabilistic atlas (Puonti, Iglesias and Van Leemput 2016, NeuroImage 143:235; MIT licence)
+and nilearn's MNI152 tissue maps.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -143,8 +144,8 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
 
 @lru_cache(maxsize=4)
 def _atlas(box: Box) -> tuple[torch.Tensor, NDArray[np.float64], tuple[int, ...]]:
-    """Soft tissue maps of the atlas around a box: (1, C, X, Y, Z), the crop's affine, tissue of each channel."""
-    image = nib.load(ATLAS)
+    """Soft tissue maps of the atlas around a box (1, C, X, Y, Z), their affine, each channel's tissue."""
+    image: Any = nib.load(ATLAS)
     labels, affine = np.asarray(image.dataobj), np.asarray(image.affine)
     half = np.array(box.shape) * box.voxel_size / 2 + _MARGIN
     centre = np.array(box.centre) - affine[:3, 3]

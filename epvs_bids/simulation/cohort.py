@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from epvs_bids.simulation.contrast import Contrast, draw_relaxation
 from epvs_bids.simulation.lesions import EpvsDistribution, Mimics, draw_epvs
 from epvs_bids.simulation.mimics import draw_mimics
 from epvs_bids.simulation.raters import rate
-from epvs_bids.simulation.writing import write_dataset, write_scan, write_segmentation
+from epvs_bids.simulation.writing import Place, write_dataset, write_scan, write_segmentation
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ class CohortSettings:
     intra: float = 0.80
     inter: float = 0.66
     noise: tuple[float, float] = (0.02, 0.05)
-    epvs: EpvsDistribution = EpvsDistribution()
-    mimics: Mimics = Mimics()
+    epvs: EpvsDistribution = field(default_factory=EpvsDistribution)
+    mimics: Mimics = field(default_factory=Mimics)
     seed: int = 0
 
 
@@ -128,7 +128,7 @@ def simulate_cohort(out: Path, settings: CohortSettings, *, processes: int = 1) 
     Returns
     -------
     scans
-        One row a session: participant, session, age, sex, true counts in all and in the slice, the four ratings
+        One row a session: participant, session, age, sex, true counts in all and in the slice, four ratings
         (missing for rescans).
 
     Raises
@@ -137,7 +137,8 @@ def simulate_cohort(out: Path, settings: CohortSettings, *, processes: int = 1) 
         No permission, no space.
     """
     people = draw_participants(settings)
-    jobs = [(out, settings, index, row) for index, row in enumerate(people.to_dict("records"))]
+    rows = [{str(key): value for key, value in row.items()} for row in people.to_dict("records")]
+    jobs = [(out, settings, index, row) for index, row in enumerate(rows)]
     if processes > 1:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             results = list(pool.map(_simulate_participant, jobs))
@@ -164,7 +165,7 @@ def _simulate_participant(job: tuple[Path, CohortSettings, int, dict[str, Any]])
     rows = []
     for session in range(1, sessions + 1):
         label = f"ses-{session}" if settings.sessions > 1 else None
-        shown = _simulate_session(rng, out, settings, subject, row["participant_id"], label)
+        shown = _simulate_session(rng, settings, subject, Place(out, row["participant_id"], label))
         keys = {"participant_id": row["participant_id"]} | ({"session_id": label} if label else {})
         counts = {"total_count": len(subject.epvs), "slice_count": shown}
         rows.append(keys | {"age": row["age"], "sex": row["sex"]} | counts)
@@ -185,12 +186,7 @@ def draw_subject(
 
 
 def _simulate_session(
-    rng: np.random.Generator,
-    out: Path,
-    settings: CohortSettings,
-    subject: heads.Subject,
-    participant: str,
-    session: str | None,
+    rng: np.random.Generator, settings: CohortSettings, subject: heads.Subject, place: Place
 ) -> int:
     """Write one session's scans, truth and labels; return the count in the slice of the commissure."""
     where = heads.geometry(rng, settings.voxel_size)
@@ -205,10 +201,10 @@ def _simulate_session(
             grid = where
         scan, sequence = heads.acquire(rng, subject, contrast, grid, noise=noise)
         labels = None if contrast == "T1w" else heads.epvs_labels(subject, grid)
-        write_scan(out, participant, session, scan, grid.affine, sequence, truth=truth, labels=labels)
+        write_scan(place, scan, grid.affine, sequence, truth=truth, labels=labels)
     full = heads.geometry(rng, (1.0, 1.0, 1.0))
     grid = heads.ScanGeometry(shape=full.shape, affine=full.affine, pose=where.pose)
-    write_segmentation(out, participant, session, heads.segmentation(subject, grid), grid.affine)
+    write_segmentation(place, heads.segmentation(subject, grid), grid.affine)
     return int(sum(shown))
 
 

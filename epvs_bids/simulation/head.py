@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class ScanGeometry:
 
 
 def anatomies(person: Person) -> tuple[Anatomy, Anatomy]:
-    """A person's whole head and their basal ganglia region."""
+    """Draw a person's whole head and their basal ganglia region."""
     return draw_anatomy(person, HEAD), draw_anatomy(person, REGION)
 
 
@@ -97,7 +98,7 @@ def geometry(
     field_of_view
         mm, about the head's centre.
     """
-    shape = [int(round(length / size)) for length, size in zip(field_of_view, voxel_size, strict=True)]
+    shape = [round(length / size) for length, size in zip(field_of_view, voxel_size, strict=True)]
     angles = rng.normal(0, np.deg2rad(3), 3)
     pose = np.eye(4)
     for axis, angle in enumerate(angles):
@@ -136,12 +137,12 @@ def sample(volume: Array, box: Box, where: ScanGeometry, *, nearest: bool = Fals
 
 
 def _spread(image: Array, box: Box, voxel_size: tuple[float, float, float]) -> Array:
-    """Blur by the scanner's point spread: a slice profile along a thick axis, a Gaussian of one voxel elsewhere."""
+    """Blur by the scanner's point spread: slice profile along a thick axis, Gaussian of a voxel elsewhere."""
     matrices = []
     for axis, size in enumerate(voxel_size):
         positions = np.arange(box.shape[axis]) * box.voxel_size
         thick = size > 1.8 * min(voxel_size)
-        kind = "box" if thick else "gauss"
+        kind: Literal["box", "gauss"] = "box" if thick else "gauss"
         width = size if thick else max(size, box.voxel_size)
         matrices.append(
             operators.point_spread(box.shape[axis], box.voxel_size, positions, width=width, kind=kind)

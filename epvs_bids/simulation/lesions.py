@@ -2,12 +2,12 @@
 
 Numbers and where they come from
 --------------------------------
-- Calibre: perivascular spaces are commonly below 3 mm, lacunes 3 to 15 mm (Wardlaw et al. 2013, Lancet Neurol
+- Calibre: perivascular spaces are mostly below 3 mm, lacunes 3 to 15 mm (Wardlaw et al. 2013, Lancet Neurol
   12:822, STRIVE); raters count those of 1 to 3 mm in the slice of the anterior commissure (Adams et al. 2013,
   Stroke 44:1732). Ours: log-normal, median 1.3 mm, 0.5 to 3 mm.
-- Course: along the lenticulostriate arteries, from the anterior perforated substance upwards, most in the lower
-  third of the basal ganglia and in the putamen (Jungreis et al. 1988, AJNR 9:437; Braffman et al. 1988, AJNR
-  9:621; Wardlaw et al. 2020, Nat Rev Neurol 16:137). Ours: within 20° or so of a fan that opens laterally.
+- Course: along the lenticulostriate arteries, from the anterior perforated substance upwards, most in the
+  lower third of the basal ganglia and in the putamen (Jungreis et al. 1988, AJNR 9:437; Braffman et al. 1988,
+  AJNR 9:621; Wardlaw et al. 2020, Nat Rev Neurol 16:137). Ours: about a fan that opens laterally.
 - Length: 3 to 20 mm (ours, log-normal with a median of 6 mm; visible segments, not whole arteries).
 """
 
@@ -100,7 +100,7 @@ class Lesion:
     tube
         Its shape; a short fat one is an ovoid.
     level
-        ``epvs``, ``lacune``: fraction of the way from tissue to fluid. Others: intensity relative to the tissue.
+        ``epvs``, ``lacune``: fraction of the way from tissue to fluid. Others: intensity relative to tissue.
     soft
         Blur in mm of its border.
     """
@@ -117,7 +117,7 @@ def _position(
     """One of the candidate voxels (N, 3), by weight, with a random offset within the voxel."""
     total = np.cumsum(weights)
     chosen = candidates[int(np.searchsorted(total, rng.uniform(0, total[-1])))]
-    return chosen + rng.uniform(-0.5, 0.5, 3)
+    return np.asarray(chosen + rng.uniform(-0.5, 0.5, 3))
 
 
 def _to_mm(anatomy: Anatomy, voxel: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,7 +141,7 @@ def _allowed(*names: str) -> NDArray[np.bool_]:
 def lenticulostriate(
     rng: np.random.Generator, position: NDArray[np.float64], spread: float = 0.3
 ) -> NDArray[np.float64]:
-    """Unit vector of a lenticulostriate course through a point: upwards, fanning out from the midline."""
+    """Draw the direction of a lenticulostriate course: upwards, fanning out from the midline."""
     outwards = np.sign(position[0]) * np.clip(abs(position[0]) - 18, -8, 14) / 40
     course = np.array([outwards, -0.12, 1.0]) + rng.normal(0, spread, 3)
     return np.asarray(course / np.linalg.norm(course))
@@ -198,7 +198,7 @@ def draw_epvs(
 def _draw_epvs_tube(
     rng: np.random.Generator, middle: NDArray[np.float64], distribution: EpvsDistribution
 ) -> Tube:
-    """A tube whose middle is at a point."""
+    """Draw a tube whose middle is at a point."""
     calibre = distribution.calibre * np.exp(rng.normal(0, distribution.calibre_spread))
     calibre = float(np.clip(calibre, distribution.min_calibre, MAX_CALIBRE))
     length = distribution.length * np.exp(rng.normal(0, distribution.length_spread))

@@ -43,7 +43,7 @@ def draw_mimics(rng: np.random.Generator, anatomy: Anatomy, mimics: Mimics) -> l
 
 
 def _somewhere(rng: np.random.Generator, anatomy: Anatomy, hosts: tuple[str, ...]) -> Point:
-    """A point in mm, uniform in one of the host tissues."""
+    """Draw a point in mm, uniform in one of the host tissues."""
     host = TISSUES.index(hosts[int(rng.integers(len(hosts)))])
     shape = np.array(anatomy.tissues.shape)
     for _ in range(4000):

@@ -1,7 +1,7 @@
 """Separable linear operators: interpolation and point-spread functions as one small matrix an axis.
 
-A simulated region has 1.8 million voxels. Blurring, sampling to the scanner's voxels and interpolating back are
-products of three dense matrices of at most a few hundred rows, tens of milliseconds instead of seconds.
+A simulated region has 1.8 million voxels. Blurring, sampling to the scanner's voxels and interpolating back
+are products of three dense matrices of at most a few hundred rows, tens of milliseconds instead of seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _spline_coefficients(count: int) -> Array:
 
 
 def spline(count: int, positions: NDArray[np.floating]) -> Array:
-    """Matrix of cubic B-spline interpolation of `count` samples at `positions` (in samples, held at the ends)."""
+    """Matrix of cubic B-spline interpolation of `count` samples at `positions` (held at the ends)."""
     at = np.clip(positions, 0, count - 1)
     distance = np.abs(at[:, None] - np.arange(-1, count + 1)[None])
     near = 2 / 3 - distance**2 + distance**3 / 2
@@ -83,8 +83,8 @@ def point_spread(
     width
         Size in mm of the acquired voxel.
     kind
-        ``box``: profile of a two-dimensional slice, with slightly soft edges. ``sinc``: truncated k-space with a
-        Hann-damped edge, which rings (Gibbs). ``gauss``: full width at half maximum of `width`, no ringing.
+        ``box``: profile of a two-dimensional slice, with slightly soft edges. ``sinc``: truncated k-space,
+        damped, which rings (Gibbs). ``gauss``: full width at half maximum of `width`, no ringing.
 
     Returns
     -------

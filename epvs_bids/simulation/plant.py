@@ -88,7 +88,7 @@ def plant(
 def anatomy_of_labels(
     labels: NDArray[np.integer], affine: NDArray[np.float64], move: NDArray[np.float64]
 ) -> Anatomy:
-    """A label image as an anatomy on 1 mm voxels around the basal ganglia.
+    """Turn a label image into an anatomy of 1 mm voxels around the basal ganglia.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def anatomy_of_labels(
 
 
 def fluid_of_scan(data: Array, labels: NDArray[np.integer]) -> float:
-    """Intensity of fluid in EPVS: the upper tenth of the ventricles, at least `LEAST_CONTRAST` × the putamen."""
+    """Intensity of fluid: the upper tenth of the ventricles, at least `LEAST_CONTRAST` × the putamen."""
     tissue = float(np.median(data[np.isin(labels, (12, 51))])) if np.isin(labels, (12, 51)).any() else 0.0
     ventricles = data[np.isin(labels, (4, 43))]
     bright = float(np.percentile(ventricles, 90)) if ventricles.size else 0.0

@@ -258,7 +258,7 @@ def draw_protocol(rng: np.random.Generator, settings: RegionSettings) -> Protoco
 
 
 def smooth_mask(rng: np.random.Generator, anatomy: Anatomy, error: float) -> Array:
-    """Mask of the basal ganglia: segmented with an uneven outline, dilated four times, smoothed by σ = 2 voxels.
+    """Mask of the basal ganglia: segmented with an uneven outline, dilated four times, smoothed (σ 2 voxels).
 
     Parameters
     ----------
@@ -274,7 +274,8 @@ def smooth_mask(rng: np.random.Generator, anatomy: Anatomy, error: float) -> Arr
     binary = soft > 0.5 + np.clip(shift * 0.5, -0.35, 0.35)
     for _ in range(4):
         binary = _dilate(binary)
-    return np.clip(ndimage.gaussian_filter(binary.astype(np.float32), 2.0, mode="constant"), 0, 1)
+    smooth = ndimage.gaussian_filter(binary.astype(np.float32), 2.0, mode="constant")
+    return np.asarray(np.clip(smooth, 0, 1))
 
 
 def _dilate(binary: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -290,7 +291,7 @@ def _dilate(binary: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def epvs_table(epvs: list[Lesion], anatomy: Anatomy, *, half_slice: float) -> pd.DataFrame:
-    """Centre (RAS mm), calibre, length, visibility, and whether the slice of the commissure shows each EPVS."""
+    """Centre (RAS mm), calibre, length, visibility, and whether the commissure's slice shows each EPVS."""
     height = anatomy.commissure[2]
     rows = [
         (

@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 MASS = 8.0
 """Sum of the density map over one countable EPVS."""
 FAINT, CLEAR = 0.05, 0.15
-"""Contrast on the scan, relative to the tissue, below which an EPVS can't be counted and above which it can."""
+"""Contrast on the scan, relative to the tissue, below which an EPVS can't be counted, above which it can."""
 
 
 def cells(volume: Array) -> Array:
@@ -53,8 +53,8 @@ def target_maps(region: SimulatedRegion) -> Array:
     Returns
     -------
     maps
-        float32 (3, 84, 64, 42) in [0, 1]. First: density, `MASS` for every EPVS that can be seen, spread evenly along
-        it. Second: fraction of the cell filled by EPVS. Third: fluid that is not an EPVS (CSF, lacunes).
+        float32 (3, 84, 64, 42) in [0, 1]: density (`MASS` for every EPVS that can be seen, spread along it),
+        fraction of the cell filled by EPVS, and by fluid that is no EPVS (CSF, lacunes).
     """
     box = region.anatomy.box
     density = np.zeros([size // 2 for size in box.shape], np.float32)

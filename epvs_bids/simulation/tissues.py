@@ -83,4 +83,4 @@ def freesurfer_labels(tissues: NDArray[np.uint8], left: NDArray[np.bool_]) -> ND
     table = np.zeros((2, len(TISSUES)), dtype=np.int16)
     for name, (on_left, on_right) in _FREESURFER.items():
         table[:, TISSUES.index(name)] = on_right, on_left
-    return np.where(left, table[1][tissues], table[0][tissues])
+    return np.asarray(np.where(left, table[1][tissues], table[0][tissues]))

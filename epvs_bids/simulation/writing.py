@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,23 @@ from epvs_bids.simulation.contrast import Sequence
 _SCALE = 400.0
 """Grey levels of white matter."""
 
-PARTICIPANTS = {
+PARTICIPANTS: dict[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
     "age": {"Description": "Age at the first session", "Units": "year"},
     "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
 }
-RATINGS = {
+RATINGS: dict[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session"},
     **{
         name: {
-            "Description": f"EPVS counted by simulated rater {name[0]}, repetition {name[1]}, in the slice of the "
-            "anterior commissure, both hemispheres"
+            "Description": f"EPVS counted by simulated rater {name[0]}, repetition {name[1]}, "
+            "in the slice of the anterior commissure, both hemispheres"
         }
         for name in ("A1", "A2", "B1", "B2")
     },
 }
-MARKERS = {
+MARKERS: dict[str, dict[str, object]] = {
     "x": {"Description": "Centre, to the right, scanner coordinates", "Units": "mm"},
     "y": {"Description": "Centre, to the front, scanner coordinates", "Units": "mm"},
     "z": {"Description": "Centre, upwards, scanner coordinates", "Units": "mm"},
@@ -44,7 +45,7 @@ MARKERS = {
     "visibility": {"Description": "Fraction of fluid inside"},
     "in_slice": {"Description": "1 where the slice of the anterior commissure shows it"},
 }
-COUNTS = {
+COUNTS: dict[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session"},
     "total_count": {"Description": "True number of EPVS in the basal ganglia, both hemispheres"},
@@ -52,21 +53,26 @@ COUNTS = {
 }
 
 
-def anat_folder(root: Path, participant: str, session: str | None) -> Path:
-    """`root/sub-X[/ses-Y]/anat`, created."""
-    folder = root / participant / session / "anat" if session else root / participant / "anat"
-    return make_folder(folder)
+@dataclass(frozen=True)
+class Place:
+    """Where the files of one session go: the data set's folder, ``sub-X``, and ``ses-Y`` or None."""
 
+    out: Path
+    participant: str
+    session: str | None
 
-def stem(participant: str, session: str | None) -> str:
-    """`sub-X[_ses-Y]`."""
-    return f"{participant}_{session}" if session else participant
+    @property
+    def stem(self) -> str:
+        """`sub-X[_ses-Y]`."""
+        return f"{self.participant}_{self.session}" if self.session else self.participant
+
+    def anat(self, root: Path) -> Path:
+        """Create and return `root/sub-X[/ses-Y]/anat`."""
+        return make_folder(root / self.participant / (self.session or "") / "anat")
 
 
 def write_scan(
-    out: Path,
-    participant: str,
-    session: str | None,
+    place: Place,
     scan: NDArray[np.float32],
     affine: NDArray[np.float64],
     sequence: Sequence,
@@ -78,10 +84,8 @@ def write_scan(
 
     Parameters
     ----------
-    out
-        Folder of the data set.
-    participant, session
-        ``sub-X``; ``ses-Y`` or None.
+    place
+        Whose session.
     scan, affine
         White matter at about 1; 4 × 4.
     sequence
@@ -91,8 +95,8 @@ def write_scan(
     labels
         1 + index of the EPVS in each voxel; None for a contrast that is not rated.
     """
-    name = f"{stem(participant, session)}_{sequence.contrast}"
-    folder = anat_folder(out, participant, session)
+    name = f"{place.stem}_{sequence.contrast}"
+    folder = place.anat(place.out)
     grey = np.clip(np.rint(scan * _SCALE), 0, 32767).astype(np.int16)
     save_volume(folder / f"{name}.nii.gz", grey, affine, np.int16)
     timing = {"RepetitionTime": sequence.repetition / 1000, "EchoTime": sequence.echo / 1000}
@@ -104,18 +108,15 @@ def write_scan(
     )
     if labels is None:
         return
-    target = anat_folder(out / "derivatives" / "simulation", participant, session)
-    # The first part of a derivative's name is the scan's, without its suffix.
-    base = f"{stem(participant, session)}_desc-epvs"
+    target = place.anat(place.out / "derivatives" / "simulation")
+    base = f"{place.stem}_desc-epvs"
     write_tsv(target / f"{base}_markers.tsv", truth, MARKERS)
     save_volume(target / f"{base}_dseg.nii.gz", labels, affine, np.uint8)
 
 
-def write_segmentation(
-    out: Path, participant: str, session: str | None, labels: NDArray[np.int16], affine: NDArray[np.float64]
-) -> None:
-    """Write labels where a finished FreeSurfer run leaves them: `mri/aseg.mgz` and `scripts/recon-all.done`."""
-    subject = out / "derivatives" / "freesurfer" / stem(participant, session)
+def write_segmentation(place: Place, labels: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
+    """Write labels as a finished FreeSurfer run leaves them: `mri/aseg.mgz` and `scripts/recon-all.done`."""
+    subject = place.out / "derivatives" / "freesurfer" / place.stem
     with atomic_write(make_folder(subject / "mri") / "aseg.mgz") as temporary:
         nib.save(nib.MGHImage(labels.astype(np.int32), affine), temporary)
     with atomic_write(make_folder(subject / "scripts") / "recon-all.done") as temporary:
@@ -149,7 +150,7 @@ def write_dataset(out: Path, people: pd.DataFrame, scans: pd.DataFrame, settings
     )
     write_text(
         out / "README",
-        "Simulated scans of nobody, made by epvs-simulate, with every enlarged perivascular space (EPVS) known.\n"
+        "Simulated scans of nobody, by epvs-simulate, with every enlarged perivascular space (EPVS) known.\n"
         "derivatives/simulation holds the truth, phenotype/epvs.tsv the counts of two simulated raters.\n",
     )
     write_tsv(out / "participants.tsv", people[["participant_id", "age", "sex"]], PARTICIPANTS)

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from epvs_bids.simulation.anatomy import draw_anatomy, draw_person
+from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
 from epvs_bids.simulation.region import REGION
 
 
 @pytest.fixture
-def rng():
+def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
 @pytest.fixture(scope="session")
-def anatomy():
+def anatomy() -> Anatomy:
     torch.set_num_threads(1)
     return draw_anatomy(draw_person(np.random.default_rng(3)), REGION)

@@ -1,46 +1,46 @@
 import numpy as np
 import pytest
 
-from epvs_bids.simulation.lesions import EpvsDistribution, draw_epvs
+from epvs_bids.simulation.anatomy import Anatomy
+from epvs_bids.simulation.lesions import EpvsDistribution, Mimics, draw_epvs
 from epvs_bids.simulation.mimics import draw_mimics
-from epvs_bids.simulation.lesions import Mimics
 from epvs_bids.simulation.tissues import GANGLIA, TISSUES
 from epvs_bids.simulation.tubes import Tube, draw_tube, volume_fraction
 
 AFFINE = np.diag([0.5, 0.5, 0.5, 1.0])
 
 
-def test_tube_has_its_length_and_calibre(rng):
+def test_tube_has_its_length_and_calibre(rng: np.random.Generator) -> None:
     tube = draw_tube(rng, np.zeros(3), np.array([0, 0, 1.0]), calibre=1.5, length=8, curvature=0.2, taper=0)
     assert tube.calibre == pytest.approx(1.5)
     assert tube.length == pytest.approx(8, rel=0.05)
 
 
-def test_volume_fraction_adds_up_to_the_volume():
+def test_volume_fraction_adds_up_to_the_volume() -> None:
     tube = Tube(points=np.array([[10.1, 9.9, z] for z in np.arange(5, 15.01, 0.4)]), radii=np.full(26, 1.2))
     _, fraction = volume_fraction(tube, AFFINE, (40, 40, 40))
     expected = np.pi * 1.2**2 * 10 + 4 / 3 * np.pi * 1.2**3
     assert fraction.sum() * 0.125 == pytest.approx(expected, rel=0.05)
 
 
-def test_volume_fraction_outside_the_grid_is_empty():
+def test_volume_fraction_outside_the_grid_is_empty() -> None:
     tube = Tube(points=np.full((3, 3), 500.0), radii=np.ones(3))
     _, fraction = volume_fraction(tube, AFFINE, (40, 40, 40))
     assert fraction.size == 0
 
 
-def test_slice_crossing():
+def test_slice_crossing() -> None:
     tube = Tube(points=np.array([[0, 0, 0.0], [0, 0, 4.0]]), radii=np.array([0.5, 0.5]))
     assert tube.crosses(4.3, 0.0)
     assert not tube.crosses(4.7, 0.1)
     assert tube.crosses(5.0, 0.6)
 
 
-def test_epvs_lie_low_in_the_basal_ganglia_within_their_range(anatomy):
+def test_epvs_lie_low_in_the_basal_ganglia_within_their_range(anatomy: Anatomy) -> None:
     lesions = draw_epvs(np.random.default_rng(0), anatomy, 40, EpvsDistribution())
     assert len(lesions) == 40
     calibres = np.array([lesion.tube.calibre for lesion in lesions])
-    assert 0.5 <= calibres.min()
+    assert calibres.min() >= 0.5
     assert calibres.max() <= 3.0
     assert 1.1 < np.median(calibres) < 1.5
     affine = anatomy.box.affine
@@ -53,13 +53,13 @@ def test_epvs_lie_low_in_the_basal_ganglia_within_their_range(anatomy):
     assert np.median(steep) > 0.6
 
 
-def test_more_epvs_include_the_fewer(anatomy):
+def test_more_epvs_include_the_fewer(anatomy: Anatomy) -> None:
     few = draw_epvs(np.random.default_rng(5), anatomy, 4, EpvsDistribution())
     many = draw_epvs(np.random.default_rng(5), anatomy, 9, EpvsDistribution())
     np.testing.assert_array_equal([x.tube.centre for x in few], [x.tube.centre for x in many[:4]])
 
 
-def test_mimics_come_in_the_numbers_asked_for(anatomy):
+def test_mimics_come_in_the_numbers_asked_for(anatomy: Anatomy) -> None:
     nothing = {"lacunes": 0, "hyperintensities": 0, "dark_vessels": 0, "bridges": 0, "dots": 0, "blobs": 0}
     lacunes = draw_mimics(np.random.default_rng(0), anatomy, Mimics(**nothing | {"lacunes": 30}))
     assert {lesion.kind for lesion in lacunes} == {"lacune"}

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from epvs_bids.simulation.cli import main
+from epvs_bids.simulation.cohort import CohortSettings, draw_counts, draw_participants
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cohort") / "bids"
+    code = main(
+        [
+            str(out),
+            *[
+                "--participants",
+                "2",
+                "--sessions",
+                "2",
+                "--rescanned",
+                "1",
+                "--voxel-size",
+                "1.5",
+                "1.5",
+                "3",
+                "--nprocs",
+                "1",
+            ],
+        ]
+    )
+    assert code == 0
+    return out
+
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t")
+
+
+def test_tables(cohort: Path) -> None:
+    people = read(cohort / "participants.tsv")
+    assert list(people) == ["participant_id", "age", "sex"]
+    ratings = read(cohort / "phenotype" / "epvs.tsv")
+    assert list(ratings) == ["participant_id", "session_id", "A1", "A2", "B1", "B2"]
+    assert ratings["participant_id"].is_unique
+    counts = read(cohort / "derivatives" / "simulation" / "counts.tsv")
+    assert len(counts) == 3
+    assert (counts["slice_count"] <= counts["total_count"]).all()
+
+
+def test_scans_markers_and_labels_agree(cohort: Path) -> None:
+    truth = cohort / "derivatives" / "simulation"
+    for row in read(truth / "counts.tsv").itertuples():
+        name = f"{row.participant_id}_{row.session_id}"
+        folder = cohort / row.participant_id / row.session_id / "anat"
+        scan = nib.load(folder / f"{name}_PDw.nii.gz")
+        place = truth / row.participant_id / row.session_id / "anat"
+        labels = nib.load(place / f"{name}_desc-epvs_dseg.nii.gz")
+        np.testing.assert_allclose(scan.affine, labels.affine)
+        markers = read(place / f"{name}_desc-epvs_markers.tsv")
+        assert len(markers) == row.total_count
+        assert markers["in_slice"].sum() == row.slice_count
+        aseg = nib.load(cohort / "derivatives" / "freesurfer" / name / "mri" / "aseg.mgz")
+        assert (aseg.get_fdata() == 12).sum() > 3000
+        to_aseg = np.linalg.inv(aseg.affine)
+        for point in markers[["x", "y", "z"]].to_numpy():
+            x, y, z = np.rint(to_aseg[:3, :3] @ point + to_aseg[:3, 3]).astype(int)
+            near = np.asarray(aseg.dataobj)[x - 3 : x + 4, y - 3 : y + 4, z - 3 : z + 4]
+            assert np.isin(near, (11, 12, 13, 26, 50, 51, 52, 58)).any()
+
+
+def test_brain_is_brighter_than_the_air(cohort: Path) -> None:
+    name = read(cohort / "participants.tsv")["participant_id"][0]
+    data = nib.load(cohort / name / "ses-1" / "anat" / f"{name}_ses-1_PDw.nii.gz").get_fdata()
+    middle = tuple(slice(size // 2 - 5, size // 2 + 5) for size in data.shape)
+    assert data[middle].mean() > 5 * data[:4, :4, :4].mean()
+
+
+def test_counts_grow_by_the_rate_ratio() -> None:
+    settings = CohortSettings(rate_ratio=1.3, zeros=0.0, mean_count=6.0)
+    rng = np.random.default_rng(0)
+    young, old = (draw_counts(rng, np.full(20000, age), settings).mean() for age in (65, 85))
+    assert young == pytest.approx(6.0, rel=0.05)
+    assert old / young == pytest.approx(1.3**2, rel=0.06)
+
+
+def test_structural_zeros() -> None:
+    counts = draw_counts(
+        np.random.default_rng(0), np.full(20000, 70.0), CohortSettings(zeros=0.3, dispersion=50)
+    )
+    assert (counts == 0).mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_people_are_reproducible() -> None:
+    settings = CohortSettings(participants=30, seed=4)
+    assert draw_participants(settings).equals(draw_participants(settings))
+    assert draw_participants(settings)["age"].between(60, 96).all()
+
+
+def test_a_filled_folder_is_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(cohort), "--participants", "1"]) == 64
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--participants", "0"], ["--voxel-size", "9", "1", "1"], ["--sessions", "3"]]
+)
+def test_bad_arguments_end_with_64(tmp_path: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([str(tmp_path / "out"), *arguments])
+    assert raised.value.code == 64
