@@ -131,6 +131,7 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
         squeeze=False,
     )
     _darken(figure)
+    white = window(region.data)[1]  # the second row is darker, so that colours show
     heat = heat_scale(saliency, mask) if saliency is not None else 1.0
     for column, position in enumerate(positions):
         cut = Cut(AXIAL, position)
@@ -139,7 +140,7 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
         inside = plane(mask, AXIAL, position, limits=limits, spacing=0.5)
         for row in range(rows):
             axis = axes[row][column]
-            axis.imshow(pixels, cmap="gray", vmin=0, vmax=window(region.data)[1], extent=extent)
+            axis.imshow(pixels, cmap="gray", vmin=0, vmax=white * (1 + row), extent=extent)
             _outline(axis, inside, extent)
             _letters(axis, AXIAL)
         axes[0][column].set_title(cut.title.removeprefix("axial "))
@@ -221,7 +222,6 @@ def _against_age(
         means = [scores[groups == group].mean() for group in centres]
         axis.plot([5 * group + 2.5 for group in centres], means, "-", color=MUTED, label="mean per 5 years")
         axis.legend(loc="upper left")
-        axis.margins(y=0.18)
     if age is not None:
         axis.errorbar(
             [age],
@@ -234,6 +234,8 @@ def _against_age(
         )
     else:
         axis.axhline(score, color=VERMILLION, linewidth=2.2)
+    low, high = min(float(scores.min()), score, 0.0), max(float(scores.max()), score, 1.0)
+    axis.set_ylim(low - 0.04 * (high - low), high + 0.18 * (high - low))
     axis.set(xlabel="Age (years)", ylabel="Score (EPVS)", title="Against age")
 
 

@@ -118,7 +118,7 @@ def _score_view(row: Row, *, z: float, pages: set[str]) -> dict[str, Any]:
         "score": score,
         "spread": number(row.get("score_sd")),
         "potter": row.get("potter_class", "").removesuffix(".0").replace(MISSING, ""),
-        "z": z if np.isfinite(z) else None,
+        "z": round(z, 1) + 0.0 if np.isfinite(z) else None,
         "passed": fine,
         "outlier": outlier,
         "reason": row.get("qc_reason", "").replace(MISSING, ""),

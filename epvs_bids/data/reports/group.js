@@ -58,7 +58,7 @@
   if (!scored.length) return;
   const width = 1160, left = 46, right = 12, base = 40;
   const top = Math.max(...scored.map(score), 1), bottom = Math.min(...scored.map(score), 0);
-  const bins = Math.min(116, Math.max(40, Math.round(Math.sqrt(scored.length) * 3)));
+  const bins = Math.min(116, Math.max(40, Math.round(Math.sqrt(scored.length) * 5)));
   const step = (width - left - right) / bins;
   const x = (number) => left + (number - bottom) / (top - bottom) * (bins - 1) * step + step / 2;
   const stacks = new Map();

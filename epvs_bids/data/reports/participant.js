@@ -56,7 +56,7 @@
     const controls = box.parentElement.querySelector(".controls");
     const where = controls.querySelector(".where");
     const nv = new Niivue({
-      backColor: [0, 0, 0, 1], crosshairColor: [0.45, 0.6, 0.7, 1], crosshairWidth: 0.15, crosshairGap: 5,
+      backColor: [0, 0, 0, 1], crosshairColor: [0.45, 0.6, 0.7, 1], crosshairWidth: 0.25, crosshairGap: 5,
       dragAndDropEnabled: false, isColorbar: false, isSliceMM: true, logLevel: "error", fontColor: [1, 1, 1, 1],
       onLocationChange: (data) => {
         const [x, y, z] = data.mm;
