@@ -1,0 +1,77 @@
+"""The estimate of the time left, and what is shown of a scan."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from epvs_bids.progress import Estimate, Outcome, Progress, describe, duration, results_table
+
+
+class Clock:
+    """Seconds that pass when told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_estimate_learns_from_what_was_seen() -> None:
+    clock = Clock()
+    estimate = Estimate({"read": 1.0, "segment": 100.0}, scans=4, slots=2, clock=clock)
+    assert estimate.seconds_left() == pytest.approx(4 * 101 / 2)
+    estimate.end("a", "read")  # cached: tells nothing about time
+    estimate.start("a", "segment")
+    clock.now = 40.0
+    assert estimate.seconds_left() == pytest.approx((3 * 1 + 4 * 100 - 40) / 2)
+    estimate.end("a", "segment")
+    assert estimate.seconds_left() == pytest.approx((3 * 1 + 3 * 40) / 2)
+    estimate.give_up("b", "read")
+    assert estimate.seconds_left() == pytest.approx((2 * 1 + 2 * 40) / 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(5, "5 s"), (89, "89 s"), (400, "7 min"), (7500, "2 h 05 min")]
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_plain_lines_where_there_is_no_terminal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="epvs_bids")
+    console = Console(file=io.StringIO())
+    with Progress(["a", "b"], {"read": 1.0, "write": 1.0}, slots=1, console=console) as progress:
+        progress.start("a", "read")
+        progress.end("a", "read")
+        progress.finish("a", Outcome("a", "scored", 3.21, 0.44))
+        progress.finish("b", Outcome("b", "failed", reason="no good"), stage="read")
+    assert "a: 3.2 ± 0.4 EPVS (1 of 2 scans" in caplog.text
+    assert "b: no good" in caplog.text
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_live_display_names_scan_and_stage() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Progress(["a", "b"], {"read": 1.0, "write": 1.0}, slots=1, console=console) as progress:
+        progress.start("a", "read")
+        console.print(progress._render())
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "read" in shown
+    assert "0 of 2 scans" in shown
+
+
+def test_table_shows_score_or_reason_and_no_markup() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(
+        results_table([Outcome("sub-01_PDw", "scored", 7.0), Outcome("[red]x", "failed", reason="NaN")])
+    )
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert any("sub-01_PDw" in line and "7.0 EPVS" in line for line in lines)
+    assert any("[red]x" in line and "failed" in line and "NaN" in line for line in lines)
+
+
+def test_scan_without_a_model_is_made_not_scored() -> None:
+    assert describe(Outcome("a", "made")) == "region made"
