@@ -218,7 +218,7 @@ def describe(outcome: Outcome) -> str:
     if outcome.score is None:
         return {"made": "region made"}.get(outcome.result, outcome.result)
     spread = f" ± {outcome.score_sd:.1f}" if outcome.score_sd is not None else ""
-    return f"{outcome.score:.1f}{spread} EPVS"
+    return f"{round(outcome.score, 1) + 0.0:.1f}{spread} EPVS"  # + 0.0: no minus before a zero
 
 
 def results_table(outcomes: Sequence[Outcome]) -> Table:

@@ -73,5 +73,9 @@ def test_table_shows_score_or_reason_and_no_markup() -> None:
     assert any("[red]x" in line and "failed" in line and "NaN" in line for line in lines)
 
 
+def test_no_minus_before_a_zero() -> None:
+    assert describe(Outcome("a", "scored", -0.01, 0.02)) == "0.0 ± 0.0 EPVS"
+
+
 def test_scan_without_a_model_is_made_not_scored() -> None:
     assert describe(Outcome("a", "made")) == "region made"

@@ -208,7 +208,7 @@ def test_one_failure_never_stops_the_others(
     assert read_json(out / "logs/scans/sub-good_PDw.json")["result"] == "scored"
     for label, words in {
         "truncated": "truncated",
-        "four": "4D",
+        "four": "holds 3 volumes",
         "nan": "not a number",
         "labels": "basal ganglia",
         "alone": "No finished segmentation",
