@@ -60,8 +60,10 @@ def _run(settings: Settings) -> int:
     console = make_console()
     set_up_logging(console, settings.verbose)
     if settings.level == "group":
+        from epvs_bids.bids.validation import refuse_inside
         from epvs_bids.workflows.group import run_group
 
+        refuse_inside(settings.bids_dir, "output_dir", settings.output_dir)
         return run_group(settings)
     from epvs_bids.workflows.participant import run_participant
 

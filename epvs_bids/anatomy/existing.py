@@ -109,7 +109,7 @@ def _roots(directories: Sequence[Path]) -> Iterator[Path]:
         if not directory.is_dir():
             continue
         yield directory
-        inside = sorted(p for p in directory.iterdir() if p.is_dir() and not p.name.startswith((".", "sub-")))
+        inside = sorted(p for p in directory.iterdir() if not p.name.startswith((".", "sub-")) and p.is_dir())
         first = [directory / name for name in _NESTED]
         nested = [p / "sourcedata" / "freesurfer" for p in inside]
         yield from dict.fromkeys(p for p in [*first, *inside, *nested] if p.is_dir())

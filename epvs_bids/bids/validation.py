@@ -49,7 +49,7 @@ def check_folders(bids_dir: Path, writable: Mapping[str, Path]) -> None:
         raise InputOutputError(f"bids_dir {bids_dir} can't be read: no permission.")
     _refuse_single_participant(bids_dir)
     for name, folder in writable.items():
-        _refuse_inside(bids_dir, name, folder)
+        refuse_inside(bids_dir, name, folder)
     for folder in writable.values():
         _try_writing(folder)
 
@@ -64,7 +64,23 @@ def _refuse_single_participant(bids_dir: Path) -> None:
         )
 
 
-def _refuse_inside(bids_dir: Path, name: str, folder: Path) -> None:
+def refuse_inside(bids_dir: Path, name: str, folder: Path) -> None:
+    """Refuse a folder to write to that is, or lies in, the input.
+
+    Parameters
+    ----------
+    bids_dir
+        The data set.
+    name
+        What the user calls the folder (`output_dir`, `-w` …).
+    folder
+        The folder.
+
+    Raises
+    ------
+    CannotCreateError
+        With another folder to choose.
+    """
     inside, outside = folder.resolve(), bids_dir.resolve()
     if inside == outside:
         raise CannotCreateError(f"{name} and bids_dir are the same folder, {folder}. Choose another {name}.")

@@ -22,9 +22,16 @@ from nipype.pipeline.engine import Workflow
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import cannot_create, make_folder
 from epvs_bids.settings import Settings, available_memory_gb
-from epvs_bids.workflows.plugin import ProcessPlugin
+from epvs_bids.workflows.plugin import ProcessPlugin, mended
 
 _LOGGER = logging.getLogger(__name__)
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
 
 StatusCallback = Callable[[Any, str], None]
 
@@ -97,6 +104,8 @@ def make_plugin(settings: Settings, callback: StatusCallback) -> plugins.base.Pl
     arguments: dict[str, Any] = {"raise_insufficient": False, "n_procs": settings.nprocs}
     arguments["memory_gb"] = settings.mem_mb / 1024 if settings.mem_mb else 0.9 * available_memory_gb()
     arguments |= {**given.get("plugin_args", {}), "status_callback": callback}
+    for variable in _THREADS:  # read by numerical libraries when the processes of nodes load them
+        os.environ[variable] = str(settings.omp_nthreads)
     name = given.get("plugin", "MultiProc")
     if name in ("MultiProc", "LegacyMultiProc"):
         return ProcessPlugin(arguments)
@@ -104,7 +113,7 @@ def make_plugin(settings: Settings, callback: StatusCallback) -> plugins.base.Pl
     if kind is None:
         known = ", ".join(sorted(one[:-6] for one in dir(plugins) if one.endswith("Plugin")))
         raise BadDataError(f"{settings.plugin_file}: nipype has no plugin {name!r}; it has {known}.")
-    return kind(plugin_args=arguments)
+    return mended(kind)(plugin_args=arguments)
 
 
 def _plugin_file(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
+from nipype.pipeline.plugins.base import DistributedPluginBase, PluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from epvs_bids.errors import TryAgainError
@@ -127,6 +128,29 @@ class ProcessPlugin(MultiProcPlugin):
     def _sort_jobs(self, jobids: Sequence[int], scheduler: str = "tsort") -> list[int]:
         """Finish the scans that were begun before beginning others: results come early, little lies about."""
         return sorted(jobids, key=lambda job: self._ranks[job] if job < len(self._ranks) else 0)
+
+
+def mended(kind: type[PluginBase]) -> type[PluginBase]:
+    """Return a plugin of nipype's that survives a job without a result.
+
+    A job that was killed leaves no result file. Nipype's report of that adds a list to a text, and the error
+    of that ended the whole run.
+
+    Parameters
+    ----------
+    kind
+        One of nipype's plugins for schedulers.
+    """
+    if not issubclass(kind, DistributedPluginBase):
+        return kind
+
+    class Mended(kind):
+        def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+            if result is not None and isinstance(result["traceback"], str):
+                result = {**result, "traceback": result["traceback"].splitlines(keepends=True)}
+            return super()._report_crash(node, result=result)
+
+    return Mended
 
 
 def describe_death(name: str, exit_code: int | None) -> str:
