@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import DTypeLike, NDArray
 
-from epvs_bids.errors import BadDataError, MissingInputError
+from epvs_bids.errors import BadDataError, InputOutputError, MissingInputError
 from epvs_bids.files import atomic_write
 
 Matrix = NDArray[np.float64]
@@ -23,6 +24,8 @@ _THICK_SLICE = 2.0
 _SHORT_FIELD_OF_VIEW = 100.0
 _STRIPPED_ZERO_FRACTION, _STRIPPED_VOLUME = 0.4, 2.0e6
 _HEADER_BYTES = 1024
+_ROOM_BEHIND = 1 << 20
+_GZIP = b"\x1f\x8b"
 _FORMATS: dict[str, tuple[Any, ...]] = {
     ".nii": (nib.Nifti1Image, nib.Nifti2Image),
     ".nii.gz": (nib.Nifti1Image, nib.Nifti2Image),
@@ -184,11 +187,14 @@ def _open_image(path: Path) -> SpatialImage:
         )
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file.")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputOutputError(f"{path}: can't be read ({error.strerror}).") from error
     if not content:
         raise BadDataError(f"{path}: the file is empty. Copy or convert it again.")
     if suffix.endswith("z"):
-        content = _gunzip(path, content)
+        content = _gunzip(path, content, _FORMATS[suffix])
     for kind in _FORMATS[suffix]:
         try:
             image: SpatialImage = kind.from_bytes(content)
@@ -204,24 +210,50 @@ def _open_image(path: Path) -> SpatialImage:
     raise BadDataError(f"{path}: the header is damaged or this is no {suffix} image. Convert the scan again.")
 
 
-def _gunzip(path: Path, content: bytes) -> bytes:
-    """Decompress a gzip file of one or more members; zlib checks length and CRC of each."""
-    if content[:2] != b"\x1f\x8b":
+def _gunzip(path: Path, content: bytes, kinds: tuple[Any, ...]) -> bytes:
+    """Decompress a gzip file of one or more members; zlib checks length and CRC of each.
+
+    No more is unpacked than the header tells of, so that a small file can't fill the memory.
+    """
+    if content[:2] != _GZIP:
         raise BadDataError(f"{path}: named .gz but not compressed. Rename it or compress it with gzip.")
-    limit = _MOST_VOXELS * 8 + _HEADER_BYTES
-    parts: list[bytes] = []
-    while content[:2] == b"\x1f\x8b":
+    unpacked = bytearray()
+    limit = _HEADER_BYTES
+    while content[:2] == _GZIP:
         stream = zlib.decompressobj(wbits=31)
         try:
-            parts.append(stream.decompress(content, limit))
+            unpacked += stream.decompress(content, max(limit - len(unpacked), 1))
+            if limit == _HEADER_BYTES:
+                limit = _size_told(path, bytes(unpacked), kinds)
+                unpacked += stream.decompress(stream.unconsumed_tail, max(limit - len(unpacked), 1))
         except zlib.error as error:
             raise BadDataError(f"{path}: the compressed file is damaged ({error}). Copy it again.") from error
+        if not stream.eof and stream.unconsumed_tail:
+            raise BadDataError(f"{path}: holds more than its header tells of: not a scan. Convert it again.")
         if not stream.eof:
-            if stream.unconsumed_tail:
-                raise BadDataError(f"{path}: more than {limit >> 30} GiB when unpacked: not a scan.")
             raise BadDataError(f"{path}: truncated, the compressed file ends too early. Copy it again.")
         content = stream.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return bytes(unpacked)
+
+
+def _size_told(path: Path, head: bytes, kinds: tuple[Any, ...]) -> int:
+    """Return the bytes that a file holds, by its header, and some room for what may follow the image."""
+    for kind in kinds:
+        try:
+            header = kind.header_class.from_fileobj(io.BytesIO(head), check=False)
+            voxels = float(np.prod([float(size) for size in header.get_data_shape()]))
+            size = voxels * header.get_data_dtype().itemsize + float(header.get_data_offset())
+        except (
+            nib.spatialimages.HeaderDataError,
+            nib.wrapstruct.WrapStructError,
+            ValueError,
+            KeyError,
+            OSError,
+        ):
+            continue
+        if 0 < voxels <= _MOST_VOXELS and 0 < size < _MOST_VOXELS * 16:
+            return int(size) + _ROOM_BEHIND
+    raise BadDataError(f"{path}: the header is damaged or this is no image. Convert the scan again.")
 
 
 def _checked_shape(path: Path, shape: tuple[int, ...], volume: int | None) -> tuple[int, ...]:

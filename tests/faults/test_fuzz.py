@@ -69,7 +69,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.fault("Headers with random bytes", says="", keeps="the other participants' results")
+@pytest.mark.fault("Headers with random bytes", says="", code=65, keeps="the other participants' results")
 @FUZZ
 @given(damage=st.dictionaries(st.integers(0, 351), st.integers(0, 255), min_size=1, max_size=12))
 @example(damage={42: 255, 43: 127, 44: 255, 45: 127, 46: 255, 47: 127})  # a matrix of 32767³
@@ -86,7 +86,10 @@ def test_random_headers(damage: dict[int, int], image_bytes: bytes, tmp_path: Pa
 
 
 @pytest.mark.fault(
-    "Files cut anywhere, or with bytes flipped anywhere", says="", keeps="the other participants' results"
+    "Files cut anywhere, or with bytes flipped anywhere",
+    says="",
+    code=65,
+    keeps="the other participants' results",
 )
 @FUZZ
 @given(cut=st.integers(0, 2600), flip=st.integers(0, 2600), value=st.integers(1, 255))
@@ -106,7 +109,7 @@ def test_damaged_gzip_is_always_noticed(
             load_volume(path)
 
 
-@pytest.mark.fault("Tables of random bytes or text", says="", keeps="nothing was begun")
+@pytest.mark.fault("Tables of random bytes or text", says="", code=65, keeps="nothing was begun")
 @FUZZ
 @given(
     content=st.binary(max_size=200)
@@ -126,7 +129,7 @@ def test_random_tables(content: bytes, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["table.tsv"]
 
 
-@pytest.mark.fault("Filter files of random JSON", says="", keeps="nothing was begun")
+@pytest.mark.fault("Filter files of random JSON", says="", code=65, keeps="nothing was begun")
 @settings(FUZZ, max_examples=15)
 @given(
     content=JSON,
@@ -152,7 +155,7 @@ def bare_data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.fault("Model descriptions with random values", says="", keeps="nothing was begun")
+@pytest.mark.fault("Model descriptions with random values", says="", code=65, keeps="nothing was begun")
 @FUZZ
 @given(
     field=st.sampled_from(
@@ -201,7 +204,7 @@ def test_random_model_json(field: str, inner: str, value: Any, model: Path, tmp_
             survives(RoiParameters.from_dict, changed)
 
 
-@pytest.mark.fault("Model weights with flipped bytes", says="", keeps="nothing was begun")
+@pytest.mark.fault("Model weights with flipped bytes", says="", code=65, keeps="nothing was begun")
 @FUZZ
 @given(position=st.integers(0, 10**6), value=st.integers(1, 255), checked=st.booleans())
 def test_flipped_weights(position: int, value: int, checked: bool, model: Path, tmp_path: Path) -> None:
@@ -221,7 +224,10 @@ def test_flipped_weights(position: int, value: int, checked: bool, model: Path, 
 
 
 @pytest.mark.fault(
-    "An ensemble whose members lie elsewhere", says="models has names other than", keeps="nothing was begun"
+    "An ensemble whose members lie elsewhere",
+    says="models has names other than",
+    code=65,
+    keeps="nothing was begun",
 )
 @pytest.mark.parametrize("name", ["../model", "/etc", "model-1/../../model", "", ".", 5, None])
 def test_ensembles_stay_in_their_folder(name: object, model: Path, tmp_path: Path) -> None:

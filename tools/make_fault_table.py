@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Make docs/faults.md from the `fault` marks of the tests in tests/faults."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs/faults.md"
+TITLES = {
+    "test_inputs.py": "The command line and the data set",
+    "test_damaged_scans.py": "Scans and segmentations",
+    "test_machine.py": "Machine and cluster",
+    "test_tables.py": "Tables and the group level",
+    "test_security.py": "Security and privacy",
+    "test_fuzz.py": "Random damage",
+}
+COLUMNS = "| fault | the user sees | code | what is kept | test |\n| --- | --- | --- | --- | --- |\n"
+HEAD = """\
+# What goes wrong, and what happens then
+
+Made from the tests by `tools/make_fault_table.py`; each row is a test that makes the fault happen and checks
+exit code, words and what is left. A failed participant never stops the others: the run ends with a table of
+who failed and why, and with a code other than 0. Tests in *italics* take minutes: `make test-slow`.
+"""
+
+
+def marks(path: Path) -> Iterator[tuple[str, dict[str, object], bool]]:
+    """Yield the test's name, its mark's values and whether it is slow, in order."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        decorators = {ast.unparse(getattr(one, "func", one)): one for one in node.decorator_list}
+        mark = decorators.get("pytest.mark.fault")
+        if isinstance(mark, ast.Call):
+            constants = {
+                name.id: value.value for name, value in _assignments(path) if isinstance(value, ast.Constant)
+            }
+            values = {"what": _value(mark.args[0], constants)}
+            values |= {str(word.arg): _value(word.value, constants) for word in mark.keywords}
+            yield node.name, values, "pytest.mark.slow" in decorators
+
+
+def _assignments(path: Path) -> Iterator[tuple[ast.Name, ast.expr]]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0], node.value
+
+
+def _value(node: ast.expr, constants: dict[str, object]) -> object:
+    return constants[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def make_page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for name, title in TITLES.items():
+        parts.append(f"\n## {title}\n\n{COLUMNS}")
+        for test, values, slow in marks(ROOT / "tests/faults" / name):
+            says = f"“{values['says']}”" if values["says"] else "nothing: it is dealt with"
+            shown = f"*`{test}`*" if slow else f"`{test}`"
+            cells = [values["what"], says, values["code"], values["keeps"], shown]
+            parts.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(make_page(), encoding="utf-8")
+    print(f"Wrote {TARGET.relative_to(ROOT)}")
