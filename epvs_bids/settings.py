@@ -56,7 +56,7 @@ class GroupSettings:
     strict
         Refuse tables with unusable rows in place of leaving these out.
     age_cap
-        What an age written as `89+` counts as, in years; None leaves such participants out.
+        What an age written as `89+` counts as, in years; None refuses such a table.
     harmonise
         Harmonise scores across sites.
     """
