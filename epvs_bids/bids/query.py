@@ -263,7 +263,7 @@ def misplaced(path: Path) -> bool:
 
 
 def _unknown_label(label: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(label, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(label, known, n=1, cutoff=0.75)
     same_number = [one for one in known if one.lstrip("0") == label.lstrip("0")]
     suggestion = next(iter(same_number or close), None)
     return "there is no such participant" + (f"; did you mean {suggestion}?" if suggestion else "")
