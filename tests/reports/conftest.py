@@ -192,6 +192,7 @@ def outputs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(output_dir, "sub-01")
     write_scores(output_dir, EVIL, 5.0, qc_pass=False, reason="<img src=x onerror=alert(1)>")
     status = {
+        "participant_id": "sub-03",
         "scan": "sub-03_T2w",
         "result": "failed",
         "reason": "sub-03_T2w.nii.gz ends too early",
