@@ -40,7 +40,8 @@ DESCRIPTIONS: dict[str, Description] = {
     "network": {
         "Description": "Which network",
         "Levels": {
-            "deep": "As the options ask",
+            "deep": "The paper's recipe, with what the options change",
+            "modern": "The modern recipe, with what the options change",
             "shallow": "Two blocks of one convolution (Fig. 8 of the paper)",
         },
     },
@@ -63,8 +64,9 @@ def run(study: Study) -> AnalysisResult:
     data = training_set(rated, model_folder(study))
     sizes, notes = _sizes(tuple(study.training.get("training_sizes") or SIZES), len(rated.regions))
     source = source_model(study.training.get("init_from"))
-    networks = {"deep": training_options(study, source)}
-    if networks["deep"].architecture.head == "dense" and source is None:
+    recipe = str(study.training.get("recipe", "paper"))
+    networks = {"deep" if recipe == "paper" else recipe: training_options(study, source)}
+    if recipe == "paper" and source is None:
         networks["shallow"] = training_options(study, source, convolutions=1)
     runs = run_experiments(
         plan_runs(
