@@ -52,13 +52,17 @@ def test_group_without_images(study: tuple[Path, Path], ends: Ends) -> None:
     assert len(table) == 7
 
 
-@pytest.mark.fault("Ratings that are all zero", says="", code=0, keeps=REST)
+@pytest.mark.fault("Ratings that are all zero", says="all 6 ratings are zero", code=65, keeps=REST)
 def test_all_zero_counts(study: tuple[Path, Path], ends: Ends) -> None:
     bids, out = study
     rate(bids, dict.fromkeys(SOUND, 0))
-    ends(bids, out, "group")
+    ends(bids, out, "group", "--analysis", "summary", "agreement")
     results = json.loads((out / "group_results.json").read_text())
-    assert {one["status"] for one in results["analyses"]} <= {"done", "skipped"}
+    assert {one["name"]: one["status"] for one in results["analyses"]} == {
+        "summary": "done",
+        "agreement": "failed",
+    }
+    assert (out / "group.html").is_file()
 
 
 @pytest.mark.fault(
