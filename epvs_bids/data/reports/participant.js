@@ -91,7 +91,7 @@
       nv.updateGLVolume();
     });
     if (volumes.saliency) {
-      const saliency = await add("saliency", { colormap: "inferno", cal_min: 40, cal_max: 255, opacity: 0 });
+      const saliency = await add("saliency", { colormap: "warm", cal_min: 40, cal_max: 255, opacity: 0 });
       const shown = controls.querySelector(".show-saliency");
       const opacity = controls.querySelector(".saliency-opacity");
       const update = () => nv.setOpacity(saliency, shown.checked ? opacity.value / 100 : 0);
