@@ -48,8 +48,8 @@ DIFFERENCES = """
 ## What differs from the paper, and why
 
 - **The scans are simulated**: {n} regions of one scanner with the paper's contrast and voxels (PD, 0.49
-  × 0.49 × 0.8 mm), whose EPVS calibre, noise and lacunes the default model never saw in training. Real
-  scans have more that resembles EPVS, so that every method does better here than it would there.
+  × 0.49 × 0.8 mm), whose EPVS calibre, noise and lacunes the default model never saw in training. How far that carries
+  over to real scans is not known.
 - **The rater is simulated**: the true count in the slice of the anterior commissure with errors that
   give an intra-rater ICC of {intra:.2f} and an inter-rater ICC of {inter:.2f}. No method can agree with
   A more than the true count does: ICC(1,1) {ceiling}.
@@ -57,10 +57,11 @@ DIFFERENCES = """
   whole basal ganglia. The paper's was trained on rater A's counts of one slice. Ours is therefore
   brought to A's scale like the other methods: in Table 1 by the line that maximises ICC on the
   validation scans, elsewhere by the least-squares line, cross-validated by participant.
-- **Fewer test scans** ({n_test} against 405), hence wide intervals. The paper gives none.
+- **Fewer test scans** ({n_test} against 405), hence wide intervals: differences between
+  methods in Table 1 are not to be read from so few. The paper gives no intervals.
 - **The paper does not say which ICC it used**; ours in the tables is ICC(1,1), for which the paper's
-  −0.27 of method (b) beside a Pearson correlation of 0.47 is possible. That value and its MSE of 116.2
-  come from a few extreme volumes; here the line and the scans are better behaved.
+  −0.27 of method (b) beside a Pearson correlation of 0.47 is possible. Why that
+  method did so badly there the paper does not say.
 - **Thresholds of (b), (c) and (e)** are those with the highest correlation in the training scans; the
   paper does not say what was optimised. (e), Frangi's vesselness, is not in the paper's table.
 - **Fig. 5**: EPVS are covered in random order, by blocks along the region's axes.
