@@ -156,7 +156,7 @@ def _finish(
     """Bring labels to the scan's grid and keep the largest part of each structure."""
     labels, affine = load_labels(result.labels)
     reference = result.reference
-    if reference is None and result.in_t1w:
+    if reference is None and result.in_t1w and not _same_grid(labels, affine, scan):
         if t1w is None:
             raise MissingInputError(f"{result.labels} lies in the space of a T1w scan that is not there.")
         reference = t1w
@@ -171,6 +171,11 @@ def _finish(
     return Segmentation(here.astype(np.int32), scan.affine, result.program, notes, [result.labels])
 
 
+def _same_grid(labels: NDArray[np.int32], affine: Matrix, scan: Volume) -> bool:
+    """Tell whether labels lie on the scan's own grid, voxel on voxel."""
+    return labels.shape == scan.data.shape and np.allclose(affine, scan.affine, atol=1e-3)
+
+
 def _bring_to_scan(
     labels: NDArray[np.int32],
     affine: Matrix,
@@ -181,7 +186,7 @@ def _bring_to_scan(
     notes: list[str],
 ) -> NDArray[np.integer]:
     """Resample labels to the scan's grid, through a rigid registration where another image was segmented."""
-    if labels.shape == scan.data.shape and np.allclose(affine, scan.affine, atol=1e-3):
+    if _same_grid(labels, affine, scan):
         return labels
     transform: Matrix = np.eye(4)
     if reference is not None:

@@ -204,6 +204,8 @@ def _simulate_session(
         write_scan(place, scan, grid.affine, sequence, truth=truth, labels=labels)
     full = heads.geometry(rng, (1.0, 1.0, 1.0))
     grid = heads.ScanGeometry(shape=full.shape, affine=full.affine, pose=where.pose)
+    # Without a T1w the labels are those of the scan itself, as of a segmenter that works on any contrast.
+    grid = grid if "T1w" in settings.contrasts else where
     write_segmentation(place, heads.segmentation(subject, grid), grid.affine)
     return int(sum(shown))
 
