@@ -46,6 +46,6 @@ def test_truncated_k_space_rings() -> None:
 
 def test_smooth_field_is_standardised_and_smooth(rng: np.random.Generator) -> None:
     field = operators.smooth_field(rng, (60, 60, 60), 6.0)
-    assert abs(field.mean()) < 0.15
+    assert abs(field.mean()) < 0.3
     assert 0.8 < field.std() < 1.2
     assert np.abs(np.diff(field, axis=0)).mean() < 0.3
