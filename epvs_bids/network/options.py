@@ -14,7 +14,7 @@ from epvs_bids.network.losses import LOSSES
 
 LAYERS = ("features", "blocks", "convolutions", "dense")
 PROFILE = 6
-"""Weights along the height of the region that a warm-started counting network learns (ours, measured)."""
+"""Weights along the height of the region that a warm-started counting network learns (ours)."""
 
 
 @dataclass(frozen=True, kw_only=True)
