@@ -137,7 +137,8 @@ def _figure_5(curves: pd.DataFrame, most: int) -> str:
     return (
         f"\n## Fig. 5: covering marked EPVS, {every['n'].iloc[0]} scans (the paper: 25)\n\n"
         + _markdown(["covered", "mean score"], rows)
-        + f"\nThe first covered EPVS lowers the score by {fall:.2f} on average. In the paper the score falls by "
+        + f"\nThe first covered EPVS lowers the score by {fall:.2f} on average. In the paper the score "
+        "falls by "
         "less than one for each, because its network scales a count of the whole volume down to one slice, and "
         "flattens "
         "after four, when most scans have no EPVS left to cover.\n\n"
@@ -177,7 +178,8 @@ def _direct(direct: Mapping[str, Agreement], calibration: Calibration, minutes: 
     return (
         "\n## The score as it is\n\nBefore any line, against the truth:\n\n"
         + _markdown(["against", "Pearson", "ICC(1,1)", "MSE"], rows)
-        + f"\nThe line to rater A's counts is {calibration.slope:.3f} × score {calibration.intercept:+.2f}; the "
+        + f"\nThe line to rater A's counts is {calibration.slope:.3f} × score {calibration.intercept:+.2f}; "
+        "the "
         f"mean squared error is {calibration.mse_before:.2f} without it and {calibration.mse_after:.2f} with it "
         f"(cross-validated). The last run of the command took {minutes:.1f} minutes of processor time "
         "beyond what "
