@@ -48,7 +48,8 @@ DIFFERENCES = """
 ## What differs from the paper, and why
 
 - **The scans are simulated**: {n} regions of one scanner with the paper's contrast and voxels (PD, 0.49
-  × 0.49 × 0.8 mm), whose EPVS calibre, noise and lacunes the default model never saw in training. How far that carries
+  × 0.49 × 0.8 mm), whose EPVS calibre, noise and lacunes the default model never saw in training. How
+  far that carries
   over to real scans is not known.
 - **The rater is simulated**: the true count in the slice of the anterior commissure with errors that
   give an intra-rater ICC of {intra:.2f} and an inter-rater ICC of {inter:.2f}. No method can agree with
@@ -139,7 +140,8 @@ def _figure_5(curves: pd.DataFrame, most: int) -> str:
         + _markdown(["covered", "mean score"], rows)
         + f"\nThe first covered EPVS lowers the score by {fall:.2f} on average. In the paper the score "
         "falls by "
-        "less than one for each, because its network scales a count of the whole volume down to one slice, and "
+        "less than one for each, because its network scales a count of the whole volume down to one "
+        "slice, and "
         "flattens "
         "after four, when most scans have no EPVS left to cover.\n\n"
         "![Mean score](figures/evidence-fig5-all.png)\n![By number of marked "
@@ -180,7 +182,8 @@ def _direct(direct: Mapping[str, Agreement], calibration: Calibration, minutes: 
         + _markdown(["against", "Pearson", "ICC(1,1)", "MSE"], rows)
         + f"\nThe line to rater A's counts is {calibration.slope:.3f} × score {calibration.intercept:+.2f}; "
         "the "
-        f"mean squared error is {calibration.mse_before:.2f} without it and {calibration.mse_after:.2f} with it "
+        f"mean squared error is {calibration.mse_before:.2f} without it and "
+        f"{calibration.mse_after:.2f} with it "
         f"(cross-validated). The last run of the command took {minutes:.1f} minutes of processor time "
         "beyond what "
         "was on disk already.\n"
