@@ -105,7 +105,7 @@ def run(
     out, work = root / "out put", root / "wörk"
     (work / "epvs-bids-0.0.1/garbage").mkdir(parents=True)
     process = start(bids, out, "participant", "-w", work, "--model", model, *OFFLINE, home=root / "home")
-    shown, _ = process.communicate(timeout=500)
+    shown, _ = process.communicate(timeout=1500)
     return Run(process.returncode, shown, out, bids)
 
 

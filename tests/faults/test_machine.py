@@ -202,7 +202,7 @@ def test_killed_worker(two_scans: Path, model: Path, tmp_path: Path, mark: pytes
     process = start(two_scans, tmp_path / "out", *words, home=tmp_path)
     wait_for(lambda: workers(process))
     workers(process)[0].kill()
-    shown, _ = process.communicate(timeout=500)
+    shown, _ = process.communicate(timeout=1500)
     assert process.returncode == mark.kwargs["code"], shown
     assert "Traceback" not in shown
     results = [json.loads(path.read_text()) for path in (tmp_path / "out/logs/scans").iterdir()]
@@ -238,7 +238,7 @@ def test_full_output_disk(
 ) -> None:
     words = ("participant", "-w", tmp_path / "work", "--model", model, *OFFLINE)
     process = start(two_scans, tiny_disk / "out", *words, home=tmp_path)
-    shown, _ = process.communicate(timeout=500)
+    shown, _ = process.communicate(timeout=1500)
     judge(mark, process.returncode, shown)
     for path in tiny_disk.rglob("*.nii.gz"):
         with gzip.open(path) as stream:
@@ -274,7 +274,7 @@ def test_eight_at_once(  # noqa: PLR0917
         json.loads(path.read_text())
     assert not list(out.rglob("*.tmp*"))
     group = start(bids, out, "group", home=tmp_path)
-    shown, _ = group.communicate(timeout=500)
+    shown, _ = group.communicate(timeout=1500)
     table = (out / "group_scores.tsv").read_text().splitlines()
     assert [row.split("\t")[0] for row in table[1:]] == [f"sub-{label}" for label in labels], shown
 
