@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Array = NDArray[np.float32]
 
@@ -93,7 +94,7 @@ def point_spread(
     """
     distance = positions[:, None] - np.arange(count)[None] * step
     if kind == "box":
-        weights = 1 / (1 + np.exp((np.abs(distance) - width / 2) / (0.06 * width)))
+        weights = expit((width / 2 - np.abs(distance)) / (0.06 * width))
     elif kind == "sinc":
         weights = np.sinc(distance / width) * np.clip(np.cos(distance / width * np.pi / 8), 0, None)
         weights[np.abs(distance) > 4 * width] = 0

@@ -63,7 +63,8 @@ def test_scans_markers_and_labels_agree(cohort: Path) -> None:
         assert len(markers) == row.total_count
         assert markers["in_slice"].sum() == row.slice_count
         aseg = nib.load(cohort / "derivatives" / "freesurfer" / name / "mri" / "aseg.mgz")
-        assert (aseg.get_fdata() == 12).sum() > 3000
+        putamen = (aseg.get_fdata() == 12).sum() * abs(np.linalg.det(aseg.affine[:3, :3]))
+        assert 3000 < putamen < 7000  # mm³
         to_aseg = np.linalg.inv(aseg.affine)
         for point in markers[["x", "y", "z"]].to_numpy():
             x, y, z = np.rint(to_aseg[:3, :3] @ point + to_aseg[:3, 3]).astype(int)
