@@ -38,7 +38,7 @@ class UsageError(EPVSError):
 
 
 class BadDataError(EPVSError):
-    """A file is there, but its content can't be used (truncated, not a number, wrong shape, wrong column …)."""
+    """A file is there, but its content can't be used (truncated, NaN, wrong shape, wrong column …)."""
 
     exit_code = 65
 
