@@ -17,7 +17,11 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 import pytest
+from nilearn.datasets import load_mni152_brain_mask
 from running import OFFLINE, start
+
+from epvs_bids.anatomy.registration import RigidTransform, check_registration
+from epvs_bids.anatomy.template import get_template
 
 KEPT = "all results of the other participants"
 Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
@@ -59,9 +63,11 @@ def with_hole(data: np.ndarray) -> np.ndarray:
 
 
 def misplace(labels: Path) -> None:
-    """Lay the labels upside down, as a segmentation in another space would be."""
+    """Move the labels to where the scan is not, as those of another space may lie."""
     image = nib.load(labels)
-    nib.save(nib.MGHImage(np.asarray(image.dataobj)[:, :, ::-1].copy(), image.affine), labels)
+    affine = image.affine.copy()
+    affine[:3, 3] += 500
+    nib.save(nib.MGHImage(np.asarray(image.dataobj), affine), labels)
 
 
 def dangle(path: Path) -> None:
@@ -178,19 +184,34 @@ def test_forms() -> None: ...
 def test_annexed() -> None: ...
 
 
-@pytest.mark.fault("Something else by the name of an image", says="no .nii.gz image", code=65, keeps=KEPT)
+@pytest.mark.fault("Something else by the name of an image", says="this is no image", code=65, keeps=KEPT)
 @pytest.mark.usefixtures("told")
 def test_noimage() -> None: ...
 
 
 @pytest.mark.fault(
-    "Labels that put the brain in the wrong place",
-    says="registration to the template can't be trusted",
-    code=65,
-    keeps=KEPT,
+    "Labels that lie elsewhere than the scan", says="no basal ganglia inside the scan", code=65, keeps=KEPT
 )
 @pytest.mark.usefixtures("told")
 def test_misplaced() -> None: ...
+
+
+@pytest.mark.fault(
+    "A registration that ends well but misplaces the brain", says="can't be trusted", code=65, keeps=KEPT
+)
+@pytest.mark.parametrize("millimetres", [0, 40])
+def test_misplaced_brain(head: Head, millimetres: float) -> None:
+    template = get_template("MNI152NLin2009aSym")
+    matrix = np.eye(4)
+    matrix[:3, 3] = millimetres
+    check = check_registration(
+        RigidTransform(matrix, 0.5, {}),
+        template_mask=template.mask,
+        template_affine=template.image.affine,
+        labels=np.asarray(head[1].dataobj),
+        affine=load_mni152_brain_mask(resolution=3).affine,
+    )
+    assert check.passed == (millimetres == 0), check.reason
 
 
 @pytest.mark.fault(
