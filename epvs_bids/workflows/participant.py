@@ -213,10 +213,10 @@ def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
     for label in participants:
         own = sorted(path for path in (output_dir / f"sub-{label}").glob("**/*") if path.is_file())
         own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}_*.json"))
-        there = (output_dir / f"sub-{label}.html").is_file()
-        state = f"{cohort} {_state(own)}" if there else secrets.token_hex(8)
-        page = ParticipantPage(output_dir=str(output_dir), participant=label, state=state)
-        workflow.add_nodes([Node(page, name=f"page_{label.replace('+', 'plus')}", mem_gb=1.0)])
+        page = ParticipantPage(output_dir=str(output_dir), participant=label, state=f"{cohort} {_state(own)}")
+        missing = not (output_dir / f"sub-{label}.html").is_file()
+        name = f"page_{label.replace('+', 'plus')}"
+        workflow.add_nodes([Node(page, name=name, mem_gb=1.0, overwrite=missing or None)])
     run_graph(workflow, settings, _page_status)
 
 

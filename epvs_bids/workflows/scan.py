@@ -1,6 +1,6 @@
 """The order of work for one scan, as Nipype graphs.
 
-Memory (`mem_gb`) is what each step took at its peak on a scan of 512 × 512 × 192 voxels, rounded up.
+Memory (`mem_gb`) is an estimate for a scan of 512 × 512 × 192 voxels; 4 GB of segmentation are measured.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def test_registration_flickers_and_blends(opened: Callable[[str], Browser]) -> N
     slider = browser.driver.find_element(By.CSS_SELECTOR, ".blend")
     slider.send_keys(Keys.END)
     assert button.get_attribute("aria-pressed") == "false"
-    assert opacity() == 1
+    WebDriverWait(browser.driver, 30, poll_frequency=0.05).until(lambda _: opacity() == 1)
     assert _text(browser, ".flicker .tag") == "template"
 
 

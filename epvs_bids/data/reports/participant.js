@@ -19,8 +19,14 @@
       timer = start ? setInterval(() => show(Number(over.style.opacity) < 0.5 ? 1 : 0), 700) : null;
       button.setAttribute("aria-pressed", String(start));
     });
-    slider.addEventListener("input", () => {
+    // Taking hold of the slider stops the flicker, also where the value it is given is the one it has.
+    const stop = () => {
       if (timer !== null) button.click();
+    };
+    slider.addEventListener("pointerdown", stop);
+    slider.addEventListener("keydown", stop);
+    slider.addEventListener("input", () => {
+      stop();
       show(slider.value / 100);
     });
     show(0);
