@@ -238,9 +238,12 @@ def test_a_stopped_run_ends_in_seconds_and_goes_on(
         "--skip-bids-validation",
     ]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # A test run started in the background hands down an ignored SIGINT; a user's terminal does not.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "epvs_bids", *words], stderr=subprocess.PIPE, text=True, env=environment
     )
+    signal.signal(signal.SIGINT, inherited)
     assert process.stderr is not None
     for line in process.stderr:
         if "sub-01_PDw: segment" in line:

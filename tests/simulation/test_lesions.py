@@ -64,4 +64,4 @@ def test_mimics_come_in_the_numbers_asked_for(anatomy: Anatomy) -> None:
     lacunes = draw_mimics(np.random.default_rng(0), anatomy, Mimics(**nothing | {"lacunes": 30}))
     assert {lesion.kind for lesion in lacunes} == {"lacune"}
     assert 15 < len(lacunes) < 50
-    assert min(lesion.tube.calibre for lesion in lacunes) >= 3.2
+    assert min(2 * lesion.tube.radii.max() for lesion in lacunes) >= 3  # mm; STRIVE: 3 to 15 mm
