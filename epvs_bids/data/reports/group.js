@@ -87,7 +87,7 @@
     draw("text", { x: x(at), y: floor + 18, "text-anchor": "middle" }, String(Number(at.toFixed(6))));
   }
   draw("text", { x: (left + width) / 2, y: floor + 36, "text-anchor": "middle" }, "score (EPVS)");
-  draw("text", { x: 14, y: floor / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${floor / 2})` }, "scans (one dot each)");
+  draw("text", { x: 14, y: floor / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${floor / 2})` }, "scans");
   stacks.forEach((stack, bin) => stack.forEach((row, index) => {
     const failed = row.classList.contains("failed"), outlier = row.classList.contains("outlier");
     const cx = left + bin * step + step / 2, cy = floor - 3 - (index + 0.5) * rise;
