@@ -223,6 +223,7 @@ def test_one_failure_never_stops_the_others(
     assert not list((tmp_path / "w").rglob("sub_good_PDw_wf"))  # --clean-workdir
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_ends_in_seconds_and_goes_on(
     number: int, code: int, small_bids: Path, model: Path, tmp_path: Path
