@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,32 +16,55 @@ from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Stud
 from epvs_bids.analyses.matching import rated_scans
 from epvs_bids.errors import BadDataError, CannotCreateError
 from epvs_bids.statistics.agreement import agreement
-from epvs_bids.statistics.calibration import Calibration, calibrate
+from epvs_bids.statistics.calibration import Calibration, Curve, Line, calibrate
+
+if TYPE_CHECKING:
+    from epvs_bids.network.checkpoint import LoadedModel
 
 NAME = "calibrate"
 FEWEST = 10
 
 DESCRIPTIONS: dict[str, Description] = {
     "series": {
-        "Description": "Score before calibration, or calibrated by a line that did not see the participant",
+        "Description": "Score before calibration, or calibrated by a fit that did not see the participant",
     },
 }
 
 
-def _write_model(source: Path, target: Path, line: Mapping[str, float], metrics: Mapping[str, float]) -> None:
-    """Copy a model or ensemble with the line added to the calibration that it has already."""
-    from epvs_bids.network.checkpoint import load_models, save_ensemble, save_model
+def combine(old: Mapping[str, Any] | None, fitted: Line | Curve) -> dict[str, Any]:
+    """Calibration of a model whose scores, calibrated by `old` already, are calibrated by `fitted`.
 
-    models = load_models(source)
+    A curve can't follow a curve.
+    """
+    if isinstance(fitted, Curve):
+        before = old or {"slope": 1.0, "intercept": 0.0}
+        scores = (fitted.scores - before["intercept"]) / before["slope"]
+        return {"scores": scores.tolist(), "ratings": fitted.ratings.tolist()}
+    if old is not None and "scores" in old:
+        return {"scores": list(old["scores"]), "ratings": fitted(np.array(old["ratings"])).tolist()}
+    before = old or {"slope": 1.0, "intercept": 0.0}
+    return {
+        "slope": fitted.slope * before["slope"],
+        "intercept": fitted.slope * before["intercept"] + fitted.intercept,
+    }
+
+
+def curve_allowed(models: Sequence[LoadedModel]) -> bool:
+    """Whether a curve fits: not on an ensemble, whose mean it would bend, nor where there is one already."""
+    old = models[0].description.calibration
+    return len(models) == 1 and (old is None or old.get("slope", 0) > 0)
+
+
+def _write_model(
+    models: Sequence[LoadedModel], target: Path, fitted: Line | Curve, metrics: Mapping[str, Any]
+) -> None:
+    """Copy a model or ensemble with the fit added to the calibration that it has already."""
+    from epvs_bids.network.checkpoint import save_ensemble, save_model
+
     for number, model in enumerate(models, start=1):
-        old = model.description.calibration or {"slope": 1.0, "intercept": 0.0}
-        calibration = {
-            "slope": line["slope"] * old["slope"],
-            "intercept": line["slope"] * old["intercept"] + line["intercept"],
-        }
         description = dataclasses.replace(
             model.description,
-            calibration=calibration,
+            calibration=combine(model.description.calibration, fitted),
             metrics={**model.description.metrics, "calibration": dict(metrics)},
             card=f"Calibrated to the ratings of {int(metrics['n'])} scans. {model.description.card}".strip(),
         )
@@ -62,8 +86,8 @@ def _check_source(study: Study, table: pd.DataFrame, source: Path) -> None:
 
 
 def run(study: Study) -> AnalysisResult:
-    """Fit the line and write the calibrated model to `out/models/NAME`; see the module."""
-    from epvs_bids.network.checkpoint import DEFAULT_MODEL
+    """Fit the line or curve and write the calibrated model to `out/models/NAME`; see the module."""
+    from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
 
     matched, rater = rated_scans(study), study.raters[0]
     table = matched.table[matched.table[rater].notna()]
@@ -74,18 +98,24 @@ def run(study: Study) -> AnalysisResult:
     _check_source(study, table, source)
     if target.resolve() == source.resolve():
         raise CannotCreateError(f"{target} is the model that is calibrated; choose another --model-name")
+    models = load_models(source)
     score, rating = table["score"].to_numpy(dtype=float), table[rater].to_numpy(dtype=float)
     people = table["participant_id"].to_numpy()
     try:
-        fitted = calibrate(score, rating, participants=people, seed=study.options.seed)
+        found = calibrate(
+            score,
+            rating,
+            participants=people,
+            curve_allowed=curve_allowed(models),
+            seed=study.options.seed,
+        )
     except ValueError as error:
         raise BadDataError(f"{study.ratings_path}, column {rater}: no line can be fitted, {error}") from error
-    line = {"slope": fitted.slope, "intercept": fitted.intercept}
-    metrics = line | {"n": fitted.n, "mse_before": fitted.mse_before, "mse_cross_validated": fitted.mse_after}
-    _write_model(source, target, line, metrics)
+    metrics = _metrics(found)
+    _write_model(models, target, found.fitted, metrics)
     rows = [
         row
-        for series, values in (("score", score), ("calibrated", fitted.predicted))
+        for series, values in (("score", score), ("calibrated", found.predicted))
         for row in measure_rows(agreement(rating, values, participants=people), rater=rater, series=series)
     ]
     return AnalysisResult(
@@ -94,21 +124,46 @@ def run(study: Study) -> AnalysisResult:
         descriptions=DESCRIPTIONS,
         figures={
             "scatter": lambda: plots.scatter(
-                rating, {"score": score, "calibrated": fitted.predicted}, reference_name=f"rater {rater}"
+                rating, {"score": score, "calibrated": found.predicted}, reference_name=f"rater {rater}"
             )
         },
-        summary=_summary(fitted, rater, target),
+        summary=_summary(found, rater, target),
         numbers={**metrics, "model": str(target)},
         notes=[*matched.notes, "measures of the calibrated score are cross-validated by participant"],
     )
 
 
-def _summary(fitted: Calibration, rater: str, target: Path) -> str:
-    """Say the line, the error before and after, and how to use the model."""
+def _metrics(found: Calibration) -> dict[str, Any]:
+    """Numbers for `model.json` and `group_results.json`."""
+    tried = {"mse_line_cross_validated": found.mse_line, "mse_curve_cross_validated": found.mse_curve}
+    common: dict[str, Any] = {
+        "n": found.n,
+        "mse_before": found.mse_before,
+        "mse_cross_validated": found.mse_after,
+    }
+    common |= tried if np.isfinite(found.mse_curve) else {}
+    if isinstance(found.fitted, Line):
+        return {
+            "kind": "line",
+            "slope": found.fitted.slope,
+            "intercept": found.fitted.intercept,
+        } | common
+    return {"kind": "curve", "points": len(found.fitted.scores)} | common
+
+
+def _summary(found: Calibration, rater: str, target: Path) -> str:
+    """Say the line or curve, why it was taken, the error before and after, and how to use the model."""
+    line, curve = np.sqrt([found.mse_line, found.mse_curve])
+    if isinstance(found.fitted, Curve):
+        what = (
+            f"Rating by {rater} = a rising curve through {len(found.fitted.scores)} points (its error "
+            f"{curve:.2f} EPVS is clearly smaller than a line's, {line:.2f})"
+        )
+    else:
+        what = f"Rating by {rater} = {found.fitted.slope:.3f} × score {found.fitted.intercept:+.3f}"
+        what += f" (a curve's error, {curve:.2f} EPVS, is not clearly smaller)" if np.isfinite(curve) else ""
+    before, after = np.sqrt([found.mse_before, found.mse_after])
     return (
-        f"Rating by {rater} = {fitted.slope:.3f} × score {fitted.intercept:+.3f}, from {fitted.n} scans. "
-        "Root "
-        f"mean squared error {np.sqrt(fitted.mse_before):.2f} EPVS before, {np.sqrt(fitted.mse_after):.2f} "
-        "after "
+        f"{what}, from {found.n} scans. Root mean squared error {before:.2f} EPVS before, {after:.2f} after "
         f"(cross-validated). Score with it: participant --model {target}."
     )

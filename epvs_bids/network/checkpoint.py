@@ -26,6 +26,7 @@ from epvs_bids import __version__
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import atomic_write, read_json, write_json
 from epvs_bids.network.architecture import Architecture, RegressionNetwork, build_network
+from epvs_bids.network.calibration import check_calibration
 
 FORMAT_VERSION = 1
 DEFAULT_MODEL = Path(str(files("epvs_bids") / "data" / "models" / "default"))
@@ -57,7 +58,7 @@ class ModelDescription:
     metrics : mapping
         What was measured, by name of the data it was measured on.
     calibration : mapping, optional
-        ``{"slope": …, "intercept": …}``: the line from the network's output to a lab's own ratings.
+        From the network's output to a lab's own ratings: a line or a curve, see `network.calibration`.
     card : str
         What a user has to know first.
     versions : mapping
@@ -73,7 +74,7 @@ class ModelDescription:
     preprocessing: Mapping[str, Any]
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, float] | None = None
+    calibration: Mapping[str, Any] | None = None
     card: str = ""
     versions: Mapping[str, str] = field(default_factory=software_versions)
     format_version: int = FORMAT_VERSION
@@ -110,7 +111,7 @@ class ModelDescription:
         read = dict(values)
         read["architecture"] = Architecture.from_dict(values["architecture"])
         read["input_shape"] = _checked_shape(values["input_shape"])
-        _check_calibration(values.get("calibration"))
+        check_calibration(values.get("calibration"))
         return cls(**read)
 
     def check_preprocessing(self, preprocessing: Mapping[str, Any]) -> None:
@@ -149,15 +150,6 @@ def _checked_shape(shape: object) -> tuple[int, int, int]:
     if len(sizes) == 3 and all(type(size) is int and 0 < size <= _LONGEST_AXIS for size in sizes):
         return (sizes[0], sizes[1], sizes[2])
     raise BadDataError(f"input_shape is {shape!r:.60}; three positive whole numbers are expected.")
-
-
-def _check_calibration(calibration: object) -> None:
-    """Refuse a calibration that is no line."""
-    if calibration is None:
-        return
-    numbers = calibration if isinstance(calibration, dict) else {}
-    if not all(type(numbers.get(name)) in (int, float) for name in ("slope", "intercept")):
-        raise BadDataError(f"calibration is {calibration!r:.60}; a slope and an intercept are expected.")
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.network.architecture import ConvolutionLayer, RegressionNetwork
+from epvs_bids.network.calibration import apply_calibration
 from epvs_bids.network.checkpoint import LoadedModel
 
 logger = logging.getLogger(__name__)
@@ -133,8 +134,7 @@ def _score_one(region: Tensor, model: LoadedModel, device: torch.device) -> floa
         raw = _forward(network, region, torch.device("cpu"))
     if not np.isfinite(raw):
         raise BadDataError(f"Model {model.name} gives no finite score for this region.")
-    calibration = model.description.calibration
-    return calibration["slope"] * raw + calibration["intercept"] if calibration else raw
+    return apply_calibration(model.description.calibration, raw)
 
 
 def _forward(network: RegressionNetwork, region: Tensor, device: torch.device) -> float:

@@ -13,12 +13,16 @@ from scipy import ndimage
 
 from epvs_bids.analyses import baselines, calibrate, occlusion
 from epvs_bids.analyses.base import CannotRun, GroupOptions, Study
+from epvs_bids.analyses.calibrate import combine
 from epvs_bids.analyses.images import read_region
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.registration import save_itk
 from epvs_bids.errors import BadDataError
 from epvs_bids.network.architecture import Architecture, build_network
+from epvs_bids.network.calibration import apply_calibration
 from epvs_bids.network.checkpoint import ModelDescription, load_models, save_model
+from epvs_bids.network.inference import score
+from epvs_bids.statistics.calibration import Curve, Line
 
 from .conftest import write_scores
 
@@ -179,6 +183,37 @@ def test_calibration_is_written_as_a_model_on_top_of_the_one_there_is(
         {"slope": 2 * slope, "intercept": slope + intercept}
     )
     assert written.description.card.startswith("Calibrated to the ratings of 30 scans")
+
+
+def test_curve_follows_the_line_that_a_model_has_and_a_line_follows_a_curve() -> None:
+    curve = Curve(np.array([3.0, 7.0, 9.0]), np.array([0.0, 1.0, 6.0]))
+    both = combine({"slope": 2.0, "intercept": 1.0}, curve)
+    raw = np.array([0.0, 1.5, 3.6, 9.0])
+    assert [apply_calibration(both, value) for value in raw] == pytest.approx(curve(2 * raw + 1))
+    thrice = combine(both, Line(0.5, -1.0))
+    expected = 0.5 * curve(2 * raw + 1) - 1
+    assert [apply_calibration(thrice, value) for value in raw] == pytest.approx(expected)
+
+
+def test_calibration_by_a_curve_scores_like_the_curve(make_study: MakeStudy, tmp_path: Path) -> None:
+    study = make_study(80)
+    source = small_model(tmp_path / "base", slope=2.0)
+    for row in study.ratings.itertuples():
+        write_scores(study.output_dir, row.participant_id, "", float(np.sqrt(row.A)), model="base")
+    study = Study(study.output_dir, study.bids_dir, GroupOptions(model=source, model_name="ours"))
+    result = calibrate.run(study)
+    assert result.numbers["kind"] == "curve"
+    assert "clearly smaller than a line's" in result.summary
+    (written,) = load_models(study.output_dir / "models" / "ours")
+    (base,) = load_models(source)
+    roi = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    before = score(roi, [base], device="cpu").score
+    calibration = written.description.calibration
+    assert calibration is not None
+    knots = 2 * np.array(calibration["scores"]) + 1
+    assert score(roi, [written], device="cpu").score == pytest.approx(
+        np.interp(before, knots, calibration["ratings"])
+    )
 
 
 def test_calibration_refuses_scores_of_another_model_and_too_few(

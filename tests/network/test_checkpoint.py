@@ -50,6 +50,12 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.network.state_dict()[name], tensor, rtol=0, atol=0)
 
 
+def test_curve_of_a_calibration_is_loaded(model: Path) -> None:
+    curve = {"scores": [0.0, 2.5], "ratings": [1, 7.0]}
+    edit(model, calibration=curve)
+    assert load_models(model)[0].description.calibration == curve
+
+
 def test_ensemble_members_come_in_order_and_have_to_agree(tmp_path: Path) -> None:
     for index in range(2):
         save_model(tmp_path / f"model-{index + 1}", build_network(SMALL, SHAPE), DESCRIPTION)
@@ -72,6 +78,11 @@ def test_no_model(tmp_path: Path) -> None:
         ({"format_version": 99}, "format_version is 99"),
         ({"mood": "good"}, "mood"),
         ({"input_shape": [20, 18]}, "input_shape"),
+        ({"calibration": {"slope": 1.0}}, "calibration is"),
+        ({"calibration": {"slope": float("nan"), "intercept": 0}}, "calibration is"),
+        ({"calibration": {"scores": [1.0, 1.0], "ratings": [0.0, 2.0]}}, "calibration is"),
+        ({"calibration": {"scores": [1.0, 2.0], "ratings": [3.0, 2.0]}}, "calibration is"),
+        ({"calibration": {"scores": [1.0, 10**400], "ratings": [0, 2.0]}}, "calibration is"),
         ({"architecture": {**SMALL.to_dict(), "dense": [5]}}, r"head.layers.0.weight is \(4, "),
         ({"architecture": {**SMALL.to_dict(), "convolutions": 2}}, "lacks blocks.0.1.convolution.weight"),
         ({"architecture": {**SMALL.to_dict(), "normalisation": "none"}}, "has blocks.0.0.normalisation"),

@@ -62,6 +62,8 @@ def test_calibration_is_applied(roi: np.ndarray) -> None:
     plain = inference.score(roi, [model(1)], device="cpu").score
     line = {"slope": 0.5, "intercept": 3.0}
     assert inference.score(roi, [model(1, calibration=line)], device="cpu").score == 0.5 * plain + 3.0
+    curve = {"scores": [plain - 1, plain + 3], "ratings": [2.0, 10.0]}
+    assert inference.score(roi, [model(1, calibration=curve)], device="cpu").score == pytest.approx(4)
 
 
 def test_regions_that_the_model_does_not_know_are_refused(roi: np.ndarray) -> None:
