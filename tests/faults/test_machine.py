@@ -222,7 +222,7 @@ def test_sigterm_keeps_what_is_finished(
     process.send_signal(signal.SIGTERM)
     begun = time.monotonic()
     shown, _ = process.communicate(timeout=120)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60  # a few on an idle machine
     judge(mark, process.returncode, shown)
     assert list(out.glob("sub-*/anat/*scores.tsv"))
     assert not list(out.rglob("*.tmp*"))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 from selenium import webdriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -31,7 +33,14 @@ _FLAGS = (
     "--ignore-gpu-blocklist",
     "--window-size=1280,1000",
     "--force-device-scale-factor=1",
+    "--force-prefers-reduced-motion",  # pages do not scroll smoothly under what is clicked
 )
+
+_TO_MIDDLE = "arguments[0].scrollIntoView({block: 'center', inline: 'nearest', behavior: 'instant'})"
+_ON_TOP = """
+    const box = arguments[0].getBoundingClientRect();
+    const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    return !arguments[0].disabled && top !== null && arguments[0].contains(top);"""
 
 
 class Browser:
@@ -49,6 +58,14 @@ class Browser:
     def open(self, page: Path) -> None:
         """Open a page of the disk."""
         self.driver.get(page.resolve().as_uri())
+
+    def click(self, element: WebElement) -> None:
+        """Click an element once it lies in the middle of the window and nothing lies over it."""
+        self.driver.execute_script(_TO_MIDDLE, element)
+        WebDriverWait(self.driver, 60, poll_frequency=0.05).until(
+            lambda driver: driver.execute_script(_ON_TOP, element)
+        )
+        element.click()
 
     def processor_seconds(self) -> float:
         """Processor time that the browser has used since its start, over all of its processes."""

@@ -8,7 +8,7 @@ const session = { rater: "", states: [], position: 0, table: "", marks: "" };
 let reading = null; // {marks, level, state}
 let history = []; // what undo goes back to
 let pending = Promise.resolve(); // saves go out one after the other
-let loads = 0;
+let loads = 0, saves = 0;
 
 async function ask(path, content) {
   const options = content === undefined ? {} : {
@@ -103,12 +103,12 @@ async function go(position) {
 // ---- what is saved
 
 function save() {
-  const position = session.position, content = JSON.stringify(reading), target = address(position);
+  const number = ++saves, position = session.position, content = JSON.stringify(reading), target = address(position);
   byId("saved").textContent = "Saving…";
   pending = pending.then(async () => {
     try {
       session.states = (await (await ask(target, JSON.parse(content))).json()).states;
-      byId("saved").textContent = "Saved.";
+      if (number === saves) byId("saved").textContent = "Saved."; // else a later change is still on its way
       return true;
     } catch (error) {
       byId("saved").textContent = "Not saved.";

@@ -38,7 +38,7 @@ def test_served_until_stopped(output: Path) -> None:
         line = process.stdout.readline()
         found = re.fullmatch(r"3 scans to rate: (http://127\.0\.0\.1:\d+/\S{32,}/)\n", line)
         assert found, line
-        with urllib.request.urlopen(found[1], timeout=10) as answer:
+        with urllib.request.urlopen(found[1], timeout=60) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0

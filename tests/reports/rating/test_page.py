@@ -71,7 +71,7 @@ class Page:
     def wait(self, condition: Callable[[], object]) -> None:
         from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.driver, 10, poll_frequency=0.05).until(lambda _: condition())
+        WebDriverWait(self.driver, 60, poll_frequency=0.05).until(lambda _: condition())
 
     def start(self, rater: str) -> None:
         self.element("rater").send_keys(rater, "\n")

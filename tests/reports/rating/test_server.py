@@ -15,7 +15,7 @@ Serve = Callable[..., RatingServer]
 def ask(
     server: RatingServer, path: str, *, method: str = "GET", body: object = None, **headers: str
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(ADDRESS, server.server_port, timeout=10)
+    connection = http.client.HTTPConnection(ADDRESS, server.server_port, timeout=60)
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if body is not None:
         given = {"Content-Type": "application/json", **given}
@@ -40,7 +40,7 @@ def test_listens_on_loopback_only(output: Path, serve: Serve) -> None:
 
 def test_page_and_headers(output: Path, serve: Serve) -> None:
     server = serve(output)
-    connection = http.client.HTTPConnection(ADDRESS, server.server_port, timeout=10)
+    connection = http.client.HTTPConnection(ADDRESS, server.server_port, timeout=60)
     connection.request("GET", below(server, ""))
     answer = connection.getresponse()
     assert answer.status == 200
