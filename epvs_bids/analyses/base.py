@@ -35,7 +35,7 @@ class GroupOptions:
     participants
         Only these (`sub-…`); empty: all.
     ratings
-        Table of visual ratings; None: `bids_dir/phenotype/epvs.tsv`.
+        Table of visual ratings; None: `phenotype/epvs.tsv` of `bids_dir`, else of the output.
     rater
         Column of the reference rater; None: the first rater column.
     covariates
@@ -148,14 +148,18 @@ class Study:
 
     @property
     def ratings_path(self) -> Path:
-        """Where the ratings are read from. Raises `CannotRun` where none can be."""
+        """Where the ratings are read from.
+
+        That is `--ratings`, else `phenotype/epvs.tsv` of `bids_dir`, else the one that `epvs-rate` leaves in
+        `output_dir` when it is not told a data set. Raises `MissingInputError` where `--ratings` is no file.
+        """
         if self.options.ratings is not None:
             if not self.options.ratings.is_file():
                 raise MissingInputError(f"{self.options.ratings}: there is no such table (--ratings)")
             return self.options.ratings
-        if self.bids_dir is None:
-            raise CannotRun("there are no visual ratings: give --ratings FILE")
-        return self.bids_dir / "phenotype" / "epvs.tsv"
+        folders = [folder for folder in (self.bids_dir, self.output_dir) if folder is not None]
+        places = [folder / "phenotype" / "epvs.tsv" for folder in folders]
+        return next((path for path in places if path.is_file()), places[0])
 
     @property
     def participants_path(self) -> Path:

@@ -14,11 +14,11 @@ from epvs_bids.analyses.agreement import MEASURES
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.matching import rated_scans
+from epvs_bids.analyses.model_split import choose_split
 from epvs_bids.analyses.outputs import Region
 from epvs_bids.baselines.experiment import METHODS, ScanFeatures, run_methods, scan_features
 from epvs_bids.baselines.thresholds import threshold_levels
 from epvs_bids.statistics.agreement import agreement, proportion, williams_test
-from epvs_bids.statistics.splitting import split_scans
 
 NAME = "baselines"
 NETWORK = "network"
@@ -115,11 +115,10 @@ def run(study: Study) -> AnalysisResult:
     if len(table) < FEWEST or table["participant_id"].nunique() < FEWEST:
         raise CannotRun(
             f"{len(table)} scans have a score, a rating by {rater} and a region on disk; {FEWEST} "
-            "participants "
-            "are needed to split them in three"
+            "participants are needed to split them in three"
         )
     counts = table[rater].to_numpy(dtype=np.float64)
-    split = split_scans(table["participant_id"], counts, seed=seed)
+    split, origin = choose_split(study, table, counts)
     levels = threshold_levels(
         images.scan * images.mask for images in (read_region(regions[index]) for index in split.training)
     )
@@ -154,10 +153,7 @@ def run(study: Study) -> AnalysisResult:
         numbers={str(row.method): [row.icc11, row.icc11_low, row.icc11_high] for row in result.itertuples()},
         notes=[
             *matched.notes,
-            f"split by participant: {len(split.training)} training, {len(split.validation)} validation and "
-            f"{len(split.test)} test scans; the network was not fitted to any of these parts here, and if "
-            "it was "
-            "trained on these scans its measures are too good",
+            origin,
         ],
     )
 
@@ -169,7 +165,6 @@ def _summary(result: pd.DataFrame) -> str:
     better = rest[(rest["williams_p"] < 0.05) & (rest["williams_t"] > 0)]["method"].tolist()
     return (
         f"ICC(1,1) with the visual count in {int(result['n'].iloc[0])} test scans: {values}. By Williams' "
-        "test "
-        f"the network's correlation is higher than that of {', '.join(better) or 'none of the methods'} (p "
-        "< 0.05)."
+        "test the network's correlation is higher than that of "
+        f"{', '.join(better) or 'none of the methods'} (p < 0.05)."
     )

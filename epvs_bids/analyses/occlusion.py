@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
@@ -16,10 +15,9 @@ from scipy import stats
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
 from epvs_bids.analyses.images import read_region
+from epvs_bids.analyses.markers import read_markers
 from epvs_bids.analyses.outputs import Region
 from epvs_bids.anatomy.registration import load_itk
-from epvs_bids.errors import BadDataError
-from epvs_bids.files import read_tsv
 
 LOGGER = logging.getLogger(__name__)
 
@@ -132,29 +130,6 @@ def curve(scans: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "occluded", "n", "mean", "mean_low", "mean_high"])
 
 
-def _markers(study: Study) -> dict[str, tuple[Path, NDArray[np.float64]]]:
-    """Read marked points in scanner mm, by scan (file name up to `_desc-`), with the table they are from."""
-    if study.bids_dir is None:
-        raise CannotRun("there are no marked EPVS: bids_dir is not at hand")
-    found: dict[str, tuple[Path, NDArray[np.float64]]] = {}
-    for path in sorted((study.bids_dir / "derivatives").glob("*/sub-*/**/*_desc-epvs_markers.tsv")):
-        frame = read_tsv(path)
-        missing = [name for name in "xyz" if name not in frame.columns]
-        if missing:
-            raise BadDataError(f"{path}, column {missing[0]}: it is missing; x, y and z in mm are expected")
-        if "rater" in frame.columns and len(frame):
-            frame = frame[frame["rater"] == frame["rater"].iloc[0]]
-        points = frame[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce")
-        bad = points.index[points.isna().any(axis=1)]
-        if len(bad):
-            raise BadDataError(f"{path}, row {bad[0] + 2}: x, y and z must be numbers")
-        found[path.name.split("_desc-")[0]] = (path, points.to_numpy(dtype=np.float64))
-    if not found:
-        folder = study.bids_dir / "derivatives"
-        raise CannotRun(f"there are no marked EPVS: no *_desc-epvs_markers.tsv under {folder}")
-    return found
-
-
 def _voxels(region: Region, affine: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Voxel indices in the region of points in scanner mm, by the transform on disk."""
     space = next(part for part in region.image.name.split("_") if part.startswith("space-"))[6:]
@@ -171,7 +146,7 @@ def _pairs(study: Study) -> list[tuple[Region, NDArray[np.float64]]]:
     """Regions with their marked points in scanner mm; tables without a region or a point are logged."""
     by_scan = {region.scan: region for region in study.regions}
     pairs = []
-    for scan, (path, points) in _markers(study).items():
+    for scan, (path, points) in read_markers(study).items():
         region = by_scan.get(scan)
         if region is None:
             LOGGER.warning("%s: %s has no region under %s", path, scan, study.output_dir)

@@ -126,6 +126,11 @@ def test_occlusion_covers_the_marked_points_of_the_scanner(make_study: MakeStudy
     assert result.tables["scans"]["occluded"].tolist() == list(range(7))
     assert result.tables["scans"]["marked"].unique().tolist() == [3]
     assert result.tables["scans"]["score"].iloc[3:].nunique() == 1
+    in_output = study.output_dir / "derivatives" / "epvs-rate" / "sub-0001" / "anat"
+    in_output.mkdir(parents=True)
+    (folder / "sub-0001_desc-epvs_markers.tsv").rename(in_output / "sub-0001_desc-epvs_markers.tsv")
+    again = occlusion.run(Study(study.output_dir, study.bids_dir, GroupOptions(model=model, device="cpu")))
+    pd.testing.assert_frame_equal(again.tables["scans"], result.tables["scans"])
     (folder / "sub-0001_desc-epvs_markers.tsv").write_text("x\ty\tz\n1\t2\there\n")
     with pytest.raises(BadDataError, match=r"markers.tsv, row 2: x, y and z must be numbers"):
         occlusion.run(study)
@@ -157,6 +162,7 @@ def test_baselines_from_files(make_study: MakeStudy, monkeypatch: pytest.MonkeyP
     assert np.isnan(table.loc["network", "williams_p"])
     assert table.loc["components (c)", "pearson"] > 0.8
     assert result.tables["scans"]["part"].value_counts()["test"] == table["n"].iloc[0]
+    assert any("split anew" in note for note in result.notes)
 
 
 def test_baselines_say_what_they_lack(make_study: MakeStudy) -> None:

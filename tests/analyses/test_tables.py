@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epvs_bids.analyses.base import CannotRun
+from epvs_bids.analyses.base import CannotRun, Study
 from epvs_bids.analyses.tables import (
     known_participants,
     parse_ages,
@@ -121,3 +121,16 @@ def test_participants_are_those_of_the_table_and_the_folders(tmp_path: Path) -> 
     table(tmp_path, "participant_id age", "01 70", "sub-01 71", name="participants.tsv")
     with pytest.raises(BadDataError, match="row 3, column participant_id: sub-01 is in row 2"):
         read_participants(path)
+
+
+def test_ratings_that_were_written_to_the_output_folder_are_found_there(tmp_path: Path) -> None:
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    for folder in (bids, out):
+        (folder / "phenotype").mkdir(parents=True)
+    study = Study(out, bids)
+    assert study.ratings_path == bids / "phenotype" / "epvs.tsv"
+    ours = table(out / "phenotype", "participant_id A1", "sub-01 3")
+    assert study.ratings_path == Study(out).ratings_path == ours
+    assert study.ratings["A1"].tolist() == [3]
+    theirs = table(bids / "phenotype", "participant_id A1", "sub-01 4")
+    assert study.ratings_path == theirs

@@ -1,0 +1,73 @@
+"""Baselines use the split that the model in use was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from epvs_bids.analyses.base import GroupOptions, Study
+from epvs_bids.analyses.model_split import choose_split, find_split
+from epvs_bids.errors import BadDataError
+
+MakeStudy = Callable[..., Study]
+
+
+def write_split(folder: Path, parts: dict[str, str]) -> Path:
+    folder.mkdir(parents=True)
+    rows = "".join(f"{label}\t{part}\n" for label, part in parts.items())
+    path = folder / "split.tsv"
+    path.write_text(f"participant_id\tsplit\n{rows}")
+    return path
+
+
+def rated(model: str = "ours", n: int = 40) -> tuple[pd.DataFrame, np.ndarray]:
+    labels = [f"sub-{i:02d}" for i in range(n)]
+    return pd.DataFrame({"participant_id": labels, "model": model}), np.arange(n, dtype=float)
+
+
+PARTS = {f"sub-{i:02d}": "train" if i < 20 else "validation" if i < 26 else "test" for i in range(33)}
+
+
+def test_parts_are_those_of_the_model_and_new_people_are_for_testing(tmp_path: Path) -> None:
+    table, counts = rated()
+    path = write_split(tmp_path / "models" / "ours", PARTS)
+    split, note = choose_split(Study(tmp_path), table, counts)
+    assert split.training.tolist() == list(range(20))
+    assert split.validation.tolist() == list(range(20, 26))
+    assert split.test.tolist() == list(range(26, 40))
+    assert str(path) in note
+
+
+def test_model_of_the_option_comes_first_and_ensembles_share_their_test_scans(tmp_path: Path) -> None:
+    write_split(tmp_path / "models" / "ours", PARTS)
+    given = write_split(tmp_path / "elsewhere" / "model-1", PARTS)
+    study = Study(tmp_path, options=GroupOptions(model=tmp_path / "elsewhere"))
+    assert find_split(study, ["ours"]) == given
+    assert find_split(Study(tmp_path), ["ours", "other"]) is None
+    assert find_split(Study(tmp_path), ["default"]) is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [({}, "split anew"), (dict.fromkeys(PARTS, "train"), "may have been trained on test scans")],
+)
+def test_without_a_usable_split_a_new_one_is_made_and_said(
+    tmp_path: Path, parts: dict[str, str], reason: str
+) -> None:
+    table, counts = rated()
+    if parts:
+        write_split(tmp_path / "models" / "ours", parts)
+    split, note = choose_split(Study(tmp_path), table, counts)
+    assert min(len(split.training), len(split.validation), len(split.test)) >= 5
+    assert reason in note
+
+
+def test_damaged_split_is_named(tmp_path: Path) -> None:
+    table, counts = rated()
+    write_split(tmp_path / "models" / "ours", {"sub-01": "train", "sub-02": "tset"})
+    with pytest.raises(BadDataError, match="row 3, column split: 'tset' is none of train"):
+        choose_split(Study(tmp_path), table, counts)
