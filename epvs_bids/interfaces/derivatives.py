@@ -30,6 +30,7 @@ class _WriteInputs(BaseInterfaceInputSpec):
     warnings = traits.List(traits.Str())
     source = traits.Str(desc="what the segmentation is made with")
     notes = traits.List(traits.Str())
+    labels = File(exists=True)
     preproc = File(exists=True)
     mask = File(exists=True)
     roi = File(exists=True)
@@ -69,44 +70,41 @@ class WriteDerivatives(Stage):
         return {"files": [str(path) for path in writer.written]}
 
     def _write_images(self, writer: _Writer) -> None:
-        given, outputs, suffix = self.inputs, writer.outputs, writer.outputs.scan.suffix
-        facts = read_json(Path(given.facts))
+        given, outputs = self.inputs, writer.outputs
         registered = given.template.get("source") is not None
         reference = {"Template": given.template} if registered else {"SpatialReference": writer.sources[0]}
         made = {**reference, "Segmentation": given.source}
-        roi_facts = {**made, "IntensityScale": facts["scale"], "Preprocessing": given.parameters}
-        units = "in the scan's own intensities (arbitrary units)"
-        preproc = outputs.image(suffix, res="05", desc="preproc")
-        images: list[tuple[str, Path, str, dict[str, Any]]] = [
-            (given.preproc, preproc, f"The scan around the basal ganglia, {units}", made),
-            (given.head, outputs.image(suffix, res="1", desc="preproc"), f"The whole scan, {units}", made),
-            (
-                given.brain,
-                outputs.image("mask", res="1", desc="brain"),
-                "Brain mask",
-                made | {"Type": "Brain"},
-            ),
-            (
-                given.mask,
-                outputs.image("probseg", res="05", label="BG", desc="smooth"),
-                "Smooth mask of the basal ganglia, in [0, 1]",
-                made,
-            ),
-            (
-                given.roi,
-                outputs.image(suffix, res="05", label="BG", desc="roi"),
-                "Scan × smooth mask / IntensityScale, in [0, 1]: exactly what the network sees",
-                roi_facts,
-            ),
-        ]
+        for source, path, description, more in self._region_images(outputs):
+            self._write_image(writer, source, path, description, made | more)
+        what = "Label image in the scan's space, FreeSurfer's numbers (FreeSurferColorLUT)"
+        dseg = outputs.image("dseg", desc="aseg")
+        self._write_image(writer, given.labels, dseg, what, {"Segmentation": given.source})
         if isdefined(given.saliency):
-            what = {"Method": given.method, "Model": given.model}
-            description = f"What the score rests on ({given.method}), in EPVS a unit of region intensity"
+            origin = {"Method": given.method, "Model": given.model}
+            what = f"What the score rests on ({given.method}), in EPVS a unit of region intensity"
             for source, res in ((given.saliency, "05"), (given.native, None)):
-                path = outputs.image(suffix, res=res, label="BG", desc="saliency")
-                images.append((source, path, description, what))
-        for source, path, description, more in images:
-            self._write_image(writer, source, path, description, more)
+                path = outputs.image(outputs.scan.suffix, res=res, label="BG", desc="saliency")
+                self._write_image(writer, source, path, what, origin)
+
+    def _region_images(self, outputs: ScanOutputs) -> list[tuple[str, Path, str, dict[str, Any]]]:
+        """Source, place, description and further fields of the images on the template's grid."""
+        given, image = self.inputs, outputs.image
+        facts, suffix = read_json(Path(given.facts)), outputs.scan.suffix
+        units = "in the scan's own intensities (arbitrary units)"
+        around = image(suffix, res="05", desc="preproc")
+        whole = image(suffix, res="1", desc="preproc")
+        brain = image("mask", res="1", desc="brain")
+        smooth = image("probseg", res="05", label="BG", desc="smooth")
+        region = image(suffix, res="05", label="BG", desc="roi")
+        seen = "Scan × smooth mask / IntensityScale, in [0, 1]: exactly what the network sees"
+        how = {"IntensityScale": facts["scale"], "Preprocessing": given.parameters}
+        return [
+            (given.preproc, around, f"The scan around the basal ganglia, {units}", {}),
+            (given.head, whole, f"The whole scan, {units}", {}),
+            (given.brain, brain, "Brain mask", {"Type": "Brain"}),
+            (given.mask, smooth, "Smooth mask of the basal ganglia, in [0, 1]", {}),
+            (given.roi, region, seen, how),
+        ]
 
     def _write_image(
         self, writer: _Writer, source: str, path: Path, description: str, more: dict[str, Any]

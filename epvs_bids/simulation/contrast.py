@@ -66,7 +66,7 @@ def draw_sequence(rng: np.random.Generator, contrast: Contrast) -> Sequence:
     PDw covers short (CSF darker than grey matter) to very long TR (CSF bright, as in the paper: TR 12.3 s).
     """
     if contrast == "T2w":
-        return Sequence(contrast=contrast, repetition=rng.uniform(3000, 7000), echo=rng.uniform(75, 120))
+        return Sequence(contrast=contrast, repetition=rng.uniform(3000, 7000), echo=rng.uniform(75, 140))
     if contrast == "PDw":
         return Sequence(contrast=contrast, repetition=np.exp(rng.uniform(7.6, 9.45)), echo=rng.uniform(8, 35))
     return Sequence(contrast=contrast, repetition=2300, echo=3, inversion=rng.uniform(850, 1050))

@@ -27,7 +27,9 @@ REGION = Box(shape=(168, 128, 84), voxel_size=0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class RegionSettings:
-    """What regions vary in; each pair is a range from which a uniform value is drawn.
+    """What regions vary in.
+
+    Each pair is a range; noise and texture are uniform in their logarithm, the rest is uniform.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ class RegionSettings:
         1 / SNR in white matter.
     blur
         Point spread relative to the voxel.
+    smoothing, sharpening
+        Of a third of the scans each, `Protocol` tells what; the last third is left as the scanner saw it.
     ringing
         Fraction of scans with truncated k-space.
     bias
@@ -55,8 +59,10 @@ class RegionSettings:
         Fraction of fluid inside EPVS.
     epvs_contrast
         Least intensity of the fluid relative to the putamen (the paper's PD shows EPVS bright).
-    texture
-        Scale of `Texture`.
+    texture, grain
+        Scale of `Texture`, and the size of its grains in mm.
+    iron
+        Fraction by which iron shortens T2 of the pallidum, more with age (and of the others in part).
     jitter
         Logarithmic standard deviation of tissue intensities beyond the signal equations.
     mask_error
@@ -75,19 +81,24 @@ class RegionSettings:
     voxel_sizes: tuple[tuple[float, float, float, int], ...] = (
         (0.49, 0.49, 0.8, -1),
         (1.0, 1.0, 1.0, -1),
+        (1.0, 1.0, 1.0, -1),
         (0.7, 0.7, 0.7, -1),
         (0.7, 0.7, 3.0, 2),
         (0.6, 0.6, 3.3, 2),
         (0.85, 0.85, 2.4, 2),
         (0.5, 0.5, 2.0, 2),
     )
-    noise: tuple[float, float] = (0.01, 0.09)
-    blur: tuple[float, float] = (0.8, 1.5)
+    noise: tuple[float, float] = (0.006, 0.12)
+    blur: tuple[float, float] = (0.6, 1.6)
+    smoothing: tuple[float, float] = (0.0, 0.7)
+    sharpening: tuple[float, float] = (0.0, 1.0)
     ringing: float = 0.4
     bias: tuple[float, float] = (0.0, 0.12)
     visibility: tuple[float, float] = (0.6, 1.0)
-    epvs_contrast: tuple[float, float] = (1.4, 2.2)
-    texture: tuple[float, float] = (0.3, 2.5)
+    epvs_contrast: tuple[float, float] = (1.3, 2.5)
+    texture: tuple[float, float] = (0.2, 4.0)
+    grain: tuple[float, float] = (1.0, 2.5)
+    iron: tuple[float, float] = (0.0, 0.4)
     jitter: tuple[float, float] = (0.0, 0.08)
     mask_error: tuple[float, float] = (0.2, 0.9)
     pose: float = 0.07
@@ -196,8 +207,9 @@ def simulate_region(
     epvs = draw_epvs(about_epvs, anatomy, count, settings.epvs, visibility=settings.visibility)
     lesions = (*mimics, *extra, *epvs)
     contrast, intensities, fluid = _draw_look(about_look, settings)
-    amount = about_look.uniform(*settings.texture)
-    image = paint(about_look, anatomy, intensities, Texture(fine=0.02 * amount, coarse=0.03 * amount))
+    amount = log_uniform(about_look, settings.texture)
+    texture = Texture(fine=0.02 * amount, coarse=0.03 * amount, grain=about_look.uniform(*settings.grain))
+    image = paint(about_look, anatomy, intensities, texture)
     labels = add_lesions(image, lesions, anatomy.box, fluid=fluid)
     if about_look.random() < settings.extracted:
         cut_fluid(about_look, image, anatomy)
@@ -219,9 +231,14 @@ def simulate_region(
 def _draw_look(rng: np.random.Generator, settings: RegionSettings) -> tuple[Contrast, Array, float]:
     """Draw a contrast, the intensity of each tissue, and that of the fluid in EPVS."""
     contrast = settings.contrasts[int(rng.integers(len(settings.contrasts)))]
-    relaxation = draw_relaxation(rng, variation=0.04, iron=rng.uniform(0, 0.25))
+    relaxation = draw_relaxation(rng, variation=0.04, iron=rng.uniform(*settings.iron))
     intensities, _ = draw_intensities(rng, contrast, relaxation, jitter=rng.uniform(*settings.jitter))
     return contrast, intensities, fluid_level(intensities, rng.uniform(*settings.epvs_contrast))
+
+
+def log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """Draw a value whose logarithm is uniform between the logarithms of two limits."""
+    return float(np.exp(rng.uniform(*np.log(limits))))
 
 
 def draw_count(rng: np.random.Generator, mean: float, dispersion: float, *, most: int) -> int:
@@ -246,12 +263,15 @@ def draw_protocol(rng: np.random.Generator, settings: RegionSettings) -> Protoco
     in_plane, through = rng.uniform(0.85, 1.15, 2)
     factors = [through if axis == thick else in_plane for axis in range(3)]
     offset = rng.uniform(-0.5, 0.5, 3)
+    after = int(rng.integers(3))
     return Protocol(
         voxel_size=(x * factors[0], y * factors[1], z * factors[2]),
         thick_axis=thick if thick >= 0 else None,
         in_plane="sinc" if rng.random() < settings.ringing else "gauss",
         blur=float(rng.uniform(*settings.blur)),
-        noise=float(rng.uniform(*settings.noise)),
+        noise=log_uniform(rng, settings.noise),
+        smoothing=float(rng.uniform(*settings.smoothing)) if after == 1 else 0.0,
+        sharpening=float(rng.uniform(*settings.sharpening)) if after == 2 else 0.0,
         bias=float(rng.uniform(*settings.bias)),
         offset=(float(offset[0]), float(offset[1]), float(offset[2])),
     )

@@ -17,8 +17,10 @@ Array = NDArray[np.float32]
 
 MASS = 8.0
 """Sum of the density map over one countable EPVS."""
-FAINT, CLEAR = 0.05, 0.15
-"""Contrast on the scan, relative to the tissue, below which an EPVS can't be counted, above which it can."""
+FAINT, CLEAR = 0.8, 2.0
+"""Contrast on the scan over its noise, below which an EPVS can't be counted, above which it can."""
+LEAST_NOISE = 0.03
+"""Noise relative to the tissue that texture alone amounts to."""
 
 
 def cells(volume: Array) -> Array:
@@ -63,7 +65,7 @@ def target_maps(region: SimulatedRegion) -> Array:
         np.float32
     )
     contrasts = iter(visible_contrast(region))
-    noise = max(1.0, region.protocol.noise / 0.04)
+    noise = max(region.protocol.noise, LEAST_NOISE)
     for lesion in region.lesions:
         if lesion.kind == "lacune":
             part, fraction = volume_fraction(lesion.tube, box.affine, box.shape)

@@ -193,7 +193,7 @@ def init_scan_wf(*, plan: Plan, scan: Scan) -> Workflow:
     region_wf.inputs.inputnode.in_file = str(scan.path)
     write = Node(WriteDerivatives(**_write_inputs(plan, scan)), name="write", mem_gb=0.5)
     outputs = region_wf.get_node("outputnode").interface._fields
-    passed = [field for field in outputs if field not in ("scan", "labels")]
+    passed = [field for field in outputs if field != "scan"]
     workflow.connect([(region_wf, write, [(f"outputnode.{field}", field) for field in passed])])
     if plan.model is not None:
         score_wf = init_score_wf(plan=plan)
