@@ -28,6 +28,7 @@ logger = logging.getLogger("evaluate")
 FIRST_SEED = 2_000_000_000
 NOTHING = Mimics(lacunes=0, hyperintensities=0, dark_vessels=0, bridges=0, dots=0, blobs=0)
 TITLE = "| simulated, held out | value |\n| --- | --- |\n"
+DOSES = (0, 2, 4, 8, 16)
 THRESHOLDS = np.linspace(1.05, 2.5, 15)
 RESOLUTIONS = {"0.5 mm": (0.5, 0.5, 0.8, -1), "1 mm": (1.0, 1.0, 1.0, -1), "3 mm slices": (0.6, 0.6, 3.0, 2)}
 
@@ -85,6 +86,20 @@ def icc_of(first: ArrayLike, second: ArrayLike) -> float:
     return float(intraclass_correlations(np.column_stack([first, second])).icc21.value)
 
 
+def dose_response(models: list[LoadedModel], regions: int) -> dict[str, float]:
+    """Rise of the score per simulated EPVS, those of a smaller count among those of a larger."""
+    slopes = []
+    for index in range(regions):
+        seed = FIRST_SEED + 2 * 10**7 + index
+        anatomy = simulate_region(seed, HELD_OUT).anatomy
+        scores = [rate(models, simulate_region(seed, HELD_OUT, anatomy=anatomy, count=n)) for n in DOSES]
+        slopes.append(float(np.polyfit(DOSES, scores, 1)[0]))
+    return {
+        "score added by one EPVS": float(np.mean(slopes)),
+        "its standard deviation": float(np.std(slopes)),
+    }
+
+
 def robustness(models: list[LoadedModel], regions: int) -> dict[str, float]:
     """Drift with resolution, and what lacunes and hyperintensities add."""
     means = {name: [] for name in RESOLUTIONS}
@@ -125,7 +140,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     models = load_models(options.model)
-    results = agreement(models, options.regions) | robustness(models, max(options.regions // 6, 2))
+    few = max(options.regions // 6, 2)
+    results = agreement(models, options.regions) | robustness(models, few) | dose_response(models, few)
     write(results, options.model, options.page)
     print(json.dumps(results, indent=2))
 
