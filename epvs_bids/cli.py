@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from epvs_bids.arguments import parse_arguments
 from epvs_bids.errors import CannotCreateError, EPVSError, InputOutputError, MissingInputError
 from epvs_bids.settings import Settings
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+from epvs_bids.stopping import Stopped, stoppable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,13 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The words after the program's name; None for those of this process.
     """
     try:
-        return _run(parse_arguments(arguments))
+        settings = parse_arguments(arguments)
+        with stoppable():
+            return _run(settings)
     except EPVSError as error:
         sys.stderr.write(f"epvs-bids: error: {error}\n")
         return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("epvs-bids: stopped; the same command goes on from here.\n")
-        return INTERRUPTED
+    except Stopped as stop:
+        sys.stderr.write(f"epvs-bids: stopped ({stop}); the same command goes on from here.\n")
+        return stop.exit_code
     except OSError as error:
         sys.stderr.write(f"epvs-bids: error: {error}\n")
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)

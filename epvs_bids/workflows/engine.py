@@ -6,11 +6,8 @@ import fcntl
 import hashlib
 import logging
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import yaml
@@ -19,6 +16,7 @@ from nipype import logging as nipype_logging
 from nipype.pipeline import plugins
 from nipype.pipeline.engine import Workflow
 
+from epvs_bids import stopping
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import cannot_create, make_folder
 from epvs_bids.settings import Settings, available_memory_gb
@@ -34,10 +32,6 @@ _THREADS = (
 )
 
 StatusCallback = Callable[[Any, str], None]
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived: the run ends, keeping what is finished."""
 
 
 def configure(settings: Settings, log_dir: Path) -> None:
@@ -83,12 +77,20 @@ def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) 
     complaint
         What nipype says at the end: of the nodes that failed, of which the callback has heard, or of its own.
     """
-    plugin = make_plugin(settings, callback)
+    stopping.check()
+
+    def hear(node: Any, status: str) -> None:  # noqa: ANN401 - nipype's status_callback
+        callback(node, status)
+        stopping.check()
+
+    plugin = make_plugin(settings, hear)
     try:
         workflow.run(plugin=plugin)
     except (RuntimeError, OSError, ValueError) as error:
         _LOGGER.debug("nipype: %s", error)
         return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    finally:
+        stopping.check()
     return ""
 
 
@@ -126,21 +128,6 @@ def _plugin_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("plugin_args", {}), dict):
         raise BadDataError(f"{path} should hold `plugin: NAME` and, below `plugin_args:`, its arguments.")
     return content
-
-
-@contextmanager
-def stopping_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM (a scheduler's warning) into `Terminated` while the block runs."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is tidying up
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Locks:

@@ -24,21 +24,17 @@ from epvs_bids.files import make_folder, read_tsv, write_json
 from epvs_bids.interfaces.report import ParticipantPage
 from epvs_bids.progress import Outcome, Progress, RunResult
 from epvs_bids.settings import Settings
+from epvs_bids.stopping import Stopped, check
 from epvs_bids.workflows.engine import (
     Locks,
-    Terminated,
     configure,
     run_graph,
-    stopping_on_sigterm,
 )
 from epvs_bids.workflows.monitor import Monitor, write_status
 from epvs_bids.workflows.plan import Plan, make_plan, work_folder
 from epvs_bids.workflows.scan import STAGES, init_scan_wf
 
 _LOGGER = logging.getLogger(__name__)
-
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes after Ctrl-C and SIGTERM, as shells have them."""
 
 
 def run_participant(settings: Settings, console: Console) -> RunResult:
@@ -65,6 +61,7 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     filters = read_filters(settings.bids_filter_file)
     if settings.validate:
         validate(settings.bids_dir)
+    check()
     selection = find_scans(
         settings.bids_dir,
         participants=settings.participant_labels,
@@ -73,6 +70,7 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
         contrast=settings.contrast,
         database=settings.bids_database_dir,
     )
+    check()
     plan = make_plan(settings, selection.scans)
     _write_run_files(plan)
     if settings.boilerplate_only:
@@ -111,17 +109,14 @@ def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> tuple[lis
     with Progress([scan.name for scan in scans], _expected(plan), slots=slots, console=console) as progress:
         monitor = Monitor(scans, outputs, progress, clean=settings.clean_workdir)
         try:
-            with stopping_on_sigterm():
-                workflow = init_participants_wf(plan=plan, scans=scans)
-                if settings.write_graph:
-                    _draw(workflow)
-                complaint = run_graph(workflow, settings, monitor)
-                _complete(monitor, outputs, complaint or "the run was stopped", 1)
-                _write_pages(settings, sorted({scan.participant for scan in scans}))
-        except KeyboardInterrupt:
-            stopped = INTERRUPTED
-        except Terminated:
-            stopped = TERMINATED
+            workflow = init_participants_wf(plan=plan, scans=scans)
+            if settings.write_graph:
+                _draw(workflow)
+            complaint = run_graph(workflow, settings, monitor)
+            _complete(monitor, outputs, complaint or "the run was stopped", 1)
+            _write_pages(settings, sorted({scan.participant for scan in scans}))
+        except Stopped as stop:
+            stopped = stop.exit_code
     _write_methods(plan)
     _complete(monitor, outputs, "the run was stopped", stopped)
     return list(monitor.outcomes.values()), stopped

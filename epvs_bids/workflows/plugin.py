@@ -27,6 +27,7 @@ from typing import Any
 from nipype.pipeline.plugins.base import DistributedPluginBase, PluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
+from epvs_bids import stopping
 from epvs_bids.errors import TryAgainError
 from epvs_bids.files import write_json
 from epvs_bids.interfaces.base import FAILURE
@@ -44,7 +45,27 @@ _GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
 
 
-class ProcessPlugin(MultiProcPlugin):
+class _Stoppable(DistributedPluginBase):
+    """Looks for a signal whenever it looks after its jobs."""
+
+    def run(self, graph: _Node, config: _Node, updatehash: bool = False) -> None:
+        with stopping.waiting_for_check():
+            super().run(graph, config, updatehash=updatehash)
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: _Node = None) -> None:
+        stopping.check()
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+
+    def _local_hash_check(self, jobid: int, graph: _Node) -> bool:
+        stopping.check()
+        return bool(super()._local_hash_check(jobid, graph))
+
+    def _get_result(self, taskid: int) -> Any:  # noqa: ANN401
+        stopping.check()
+        return super()._get_result(taskid)
+
+
+class ProcessPlugin(_Stoppable, MultiProcPlugin):
     """Runs nodes in processes of their own; takes MultiProc's `plugin_args`."""
 
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
@@ -86,6 +107,7 @@ class ProcessPlugin(MultiProcPlugin):
         return int(self._taskid)
 
     def _get_result(self, taskid: int) -> dict[str, Any] | None:
+        stopping.check()
         process, connection, node = self._tasks[taskid]
         alive = process.is_alive()  # asked before the pipe is: what is in it when the process is dead is all
         with contextlib.suppress(EOFError, OSError):
@@ -131,7 +153,7 @@ class ProcessPlugin(MultiProcPlugin):
 
 
 def mended(kind: type[PluginBase]) -> type[PluginBase]:
-    """Return a plugin of nipype's that survives a job without a result.
+    """Return a plugin of nipype's that survives a job without a result, and ends soon after a signal.
 
     A job that was killed leaves no result file. Nipype's report of that adds a list to a text, and the error
     of that ended the whole run.
@@ -144,7 +166,7 @@ def mended(kind: type[PluginBase]) -> type[PluginBase]:
     if not issubclass(kind, DistributedPluginBase):
         return kind
 
-    class Mended(kind):
+    class Mended(_Stoppable, kind):
         def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
             if result is not None and isinstance(result["traceback"], str):
                 result = {**result, "traceback": result["traceback"].splitlines(keepends=True)}

@@ -223,7 +223,6 @@ def test_one_failure_never_stops_the_others(
     assert not list((tmp_path / "w").rglob("sub_good_PDw_wf"))  # --clean-workdir
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_run_ends_in_seconds_and_goes_on(
     number: int, code: int, small_bids: Path, model: Path, tmp_path: Path
@@ -252,8 +251,8 @@ def test_a_stopped_run_ends_in_seconds_and_goes_on(
     process.send_signal(number)
     begun = time.monotonic()
     rest = process.stderr.read()
-    assert process.wait(60) == code, rest
-    assert time.monotonic() - begun < 30  # seconds on an idle machine
+    assert process.wait(120) == code, rest
+    assert time.monotonic() - begun < 60  # a few seconds on an idle machine
     assert "the same command goes on from here" in rest
     read = [when for name, when in node_results(tmp_path / "w").items() if name.endswith("/read")]
     assert main(words) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
 from pathlib import Path
@@ -14,7 +16,10 @@ from nipype.pipeline.engine import Node, Workflow
 
 from epvs_bids.files import read_json
 from epvs_bids.interfaces.base import FAILURE
+from epvs_bids.settings import Settings
+from epvs_bids.stopping import Stopped, stoppable
 from epvs_bids.workflows import plugin as plugin_module
+from epvs_bids.workflows.engine import configure, run_graph
 from epvs_bids.workflows.plugin import ProcessPlugin, describe_death
 
 
@@ -82,11 +87,71 @@ def test_stopping_ends_what_nodes_have_started(tmp_path: Path) -> None:
     plugin._get_result = stop_when_it_runs  # type: ignore[method-assign]
     with pytest.raises(Stop):
         workflow.run(plugin=plugin)
-    child = int((tmp_path / "pid").read_text())
+    is_gone(int((tmp_path / "pid").read_text()))
+
+
+def is_gone(child: int) -> None:
     end = time.monotonic() + 60
     while psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":
         assert time.monotonic() < end, "the process that the node started is still there"
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_a_callback_swallows_still_ends_the_graph(number: int, tmp_path: Path) -> None:
+    """Exceptions of signals get lost in finalisers and in libraries that catch everything."""
+    workflow = Workflow("wf", base_dir=str(tmp_path))
+    sleeper, waiting = node(SLEEP, "sleeper"), node(DOUBLE, "waiting")
+    sleeper.inputs.value = str(tmp_path / "pid")
+    workflow.connect(sleeper, "value", waiting, "value")
+    settings = Settings(bids_dir=tmp_path, output_dir=tmp_path, level="participant", work_dir=tmp_path)
+    configure(settings, tmp_path)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    plugin_get = ProcessPlugin._get_result
+
+    def swallow(plugin: ProcessPlugin, taskid: int) -> dict[str, Any] | None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            with contextlib.suppress(BaseException):
+                os.kill(os.getpid(), number)
+            return None
+        return plugin_get(plugin, taskid)
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ProcessPlugin, "_get_result", swallow)
+            with pytest.raises(Stopped), stoppable():
+                run_graph(workflow, settings, lambda _node, _status: None)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    is_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("name", ["Linear", "MultiProc"])
+def test_every_plugin_hears_of_a_signal_through_its_status(name: str, tmp_path: Path) -> None:
+    workflow = Workflow("wf", base_dir=str(tmp_path / "work"))
+    first, second = node(DOUBLE, "first"), node(DOUBLE, "second")
+    first.inputs.value = 3
+    workflow.connect(first, "value", second, "value")
+    (tmp_path / "plugin.yml").write_text(f"plugin: {name}\nplugin_args: {{n_procs: 1}}\n")
+    settings = Settings(
+        bids_dir=tmp_path,
+        output_dir=tmp_path,
+        level="participant",
+        work_dir=tmp_path,
+        plugin_file=tmp_path / "plugin.yml",
+    )
+    configure(settings, tmp_path)
+    heard: list[tuple[str, str]] = []
+
+    def hear(about: Node, status: str) -> None:
+        heard.append((about.name, status))
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped), stoppable():
+        run_graph(workflow, settings, hear)
+    assert heard[0] == ("first", "start")
+    assert "second" not in [name for name, _ in heard]
 
 
 def test_words_for_each_death() -> None:
