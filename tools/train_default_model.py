@@ -1,23 +1,23 @@
 """Train the default model on simulated regions; one command that continues where it was stopped.
 
-Run as ``.venv/bin/python tools/train_default_model.py --minutes 40``. It learns positions first: batches of
-patches from endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid),
-binary cross-entropy. The head that counts is then the line from the sum of the density map to the number of
-visible EPVS, fitted on regions that it has not seen. A checkpoint is written every minute.
+Run as ``.venv/bin/python tools/train_default_model.py``. It learns positions first: batches of patches from
+endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid), binary
+cross-entropy. The head that counts is then the line from the sum of the density map to the number of visible
+EPVS, fitted on regions that it has not seen. A checkpoint is written every `ROUND` steps; each round has its
+own seed, so that a run that was stopped and goes on ends with the weights of one that was not.
 """
 
 import argparse
 import logging
 import math
-import os
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset
 
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.network.architecture import Architecture, RegressionNetwork, build_network
@@ -38,6 +38,10 @@ ARCHITECTURE = Architecture(
     maps=3,
 )
 CELLS = (28, 36, 28)
+RATE = 3e-3
+"""Highest learning rate."""
+ROUND = 250
+"""Steps between checkpoints."""
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
 CARD = (
     "Not validated against human raters. Trained on simulated scans only (epvs_bids/simulation): its "
@@ -54,19 +58,18 @@ class Patches(IterableDataset):
     Parameters
     ----------
     seed
-        Of the first region; workers draw different ones.
+        Seed and number of the round.
     pool
         Anatomies kept at a time; one in four regions gets a new one.
     """
 
-    def __init__(self, seed: int, pool: int = 20) -> None:
+    def __init__(self, seed: tuple[int, int], pool: int = 20) -> None:
         self.seed, self.pool = seed, pool
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield (1, X, Y, Z) patches, (3, x, y, z) targets, and the (1, x, y, z) cells that count."""
         torch.set_num_threads(1)
-        worker = get_worker_info()
-        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
+        rng = np.random.default_rng(self.seed)
         anatomies: list[Anatomy] = []
         waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         while True:
@@ -115,61 +118,88 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) ->
     return cells * 10 + 0.1 * nn.functional.smooth_l1_loss(predicted, wanted)
 
 
-def train(options: argparse.Namespace) -> RegressionNetwork:
-    """Train until the time is used up; return the averaged weights."""
-    torch.manual_seed(options.seed)
+@dataclass
+class Training:
+    """What changes while the network learns.
+
+    Parameters
+    ----------
+    network, average
+        The weights that are trained, and their moving average, which is what ships.
+    optimiser
+        AdamW.
+    step
+        Steps done.
+    """
+
+    network: RegressionNetwork
+    average: RegressionNetwork
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, atomically."""
+        modules = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
+        state: dict[str, object] = {name: module.state_dict() for name, module in modules.items()}
+        temporary = path.with_suffix(".tmp")
+        torch.save(state | {"step": self.step}, temporary)
+        temporary.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+
+
+def start(seed: int) -> Training:
+    """Make a network with random weights, and its optimiser."""
+    torch.manual_seed(seed)
     network = build_network(ARCHITECTURE).to(memory_format=torch.channels_last_3d)
     for layer in network.modules():
         if isinstance(layer, nn.Conv3d) and layer.kernel_size[0] == 3:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     average = build_network(ARCHITECTURE)
     average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-4)
-    step, spent = 0, 0.0
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
+    return Training(network, average, optimiser)
+
+
+def train(options: argparse.Namespace) -> RegressionNetwork:
+    """Train for the number of steps; return the averaged weights."""
+    training = start(options.seed)
     if options.checkpoint.exists():
-        state = torch.load(options.checkpoint, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent = state["step"], state["spent"]
-    data = Patches(options.seed + step)
-    loader = iter(DataLoader(data, batch_size=4, num_workers=1, prefetch_factor=2))
-    budget, saved, smooth = options.minutes * 60, spent, None
-    while spent < budget:
-        began = time.process_time()
-        patch, target, inside = next(loader)
-        progress = spent / budget
-        for group in optimiser.param_groups:
-            group["lr"] = 3e-3 * min(1, (step + 1) / 30) * (0.5 + 0.5 * math.cos(math.pi * progress)) + 1e-5
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
-        loss = loss_of(logits.float(), target, inside)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-        optimiser.step()
-        update_average(average, network, min(0.99, step / (step + 10)))
-        step += 1
-        smooth = loss.item() if smooth is None else 0.97 * smooth + 0.03 * loss.item()
-        spent += time.process_time() - began
-        if step % 20 == 0:
-            logger.info("step %d, %.1f min, loss %.4f", step, spent / 60, smooth)
-        if spent - saved > 60 or spent >= budget:
-            saved = spent
-            modules = {"network": network, "average": average, "optimiser": optimiser}
-            save_state(options.checkpoint, modules, {"step": step, "spent": spent})
-    return average.eval()
+        training.load(options.checkpoint)
+    while training.step < options.steps:
+        data = Patches((options.seed, training.step // ROUND))
+        batches = DataLoader(data, batch_size=4, num_workers=1, prefetch_factor=4)
+        losses = []
+        for batch, _ in zip(batches, range(ROUND), strict=False):
+            losses.append(take_step(training, batch, training.step / options.steps))
+            if training.step % 50 == 0:
+                logger.info("step %d of %d, loss %.4f", training.step, options.steps, np.mean(losses[-50:]))
+        training.save(options.checkpoint)
+    return training.average.eval()
 
 
-def save_state(
-    path: Path,
-    modules: dict[str, nn.Module | torch.optim.Optimizer],
-    progress: dict[str, float],
-) -> None:
-    """Write the checkpoint, atomically."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({name: module.state_dict() for name, module in modules.items()} | progress, temporary)
-    temporary.replace(path)
+def take_step(training: Training, batch: list[torch.Tensor], progress: float) -> float:
+    """Learn from one batch; the rate rises for 30 steps and then falls as a cosine. Return the loss."""
+    patch, target, inside = batch
+    warm = min(1, (training.step + 1) / 30)
+    for group in training.optimiser.param_groups:
+        group["lr"] = RATE * warm * (0.5 + 0.5 * math.cos(math.pi * progress)) + 1e-5
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = training.network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
+    loss = loss_of(logits.float(), target, inside)
+    training.optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(training.network.parameters(), 2.0)
+    training.optimiser.step()
+    update_average(training.average, training.network, min(0.99, training.step / (training.step + 10)))
+    training.step += 1
+    return loss.item()
 
 
 @torch.no_grad()
@@ -203,14 +233,14 @@ def fit_head(network: RegressionNetwork, regions: int, seed: int) -> dict[str, f
 def main() -> None:
     """Train, fit the head, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=40, help="processor time of the training steps")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--regions", type=int, default=40, help="regions that the head is fitted on")
+    parser.add_argument("--steps", type=int, default=4500, help=f"a multiple of {ROUND}")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--regions", type=int, default=120, help="regions that the head is fitted on")
     parser.add_argument("--output", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--checkpoint", type=Path, default=Path("train_default_model.pt"))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    torch.set_num_threads(1)  # the other core simulates
     network = train(options)
     head = fit_head(network, options.regions, seed=10**9)
     logger.info("head: %s", head)
@@ -218,7 +248,7 @@ def main() -> None:
         architecture=ARCHITECTURE,
         input_shape=(168, 128, 84),
         preprocessing=RoiParameters().to_dict(),
-        training={"data": "simulated", "minutes": options.minutes, "seed": options.seed, "head": head},
+        training={"data": "simulated", "steps": options.steps, "seed": options.seed, "head": head},
         card=CARD,
     )
     save_model(options.output, network, description)

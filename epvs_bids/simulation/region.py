@@ -73,7 +73,7 @@ class RegionSettings:
         Fraction of scans whose fluid around the brain is partly cut away, as brain extraction does.
     """
 
-    contrasts: tuple[Contrast, ...] = ("PDw", "T2w", "T2w")
+    contrasts: tuple[Contrast, ...] = ("PDw", "T2w")
     counts: tuple[float, float] = (10.0, 0.8)
     max_count: int = 45
     epvs: EpvsDistribution = field(default_factory=EpvsDistribution)
