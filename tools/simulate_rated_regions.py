@@ -27,7 +27,13 @@ from epvs_bids.simulation.raters import rate
 from epvs_bids.simulation.region import REGION, TRAINING, simulate_region
 
 LIKE_THE_PAPER = replace(
-    TRAINING, contrasts=("PDw",), voxel_sizes=((0.49, 0.49, 0.8, -1),), noise=(0.02, 0.05)
+    TRAINING,
+    contrasts=("PDw",),
+    voxel_sizes=((0.49, 0.49, 0.8, -1),),
+    noise=(0.02, 0.05),
+    texture=(0.4, 1.5),
+    smoothing=(0.0, 0.0),
+    sharpening=(0.0, 0.0),
 )
 """One scanner and one protocol, as the paper's scans have (section 2.1)."""
 FAMILY = 4
