@@ -18,6 +18,7 @@ from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.network.architecture import ConvolutionLayer, RegressionNetwork
 from epvs_bids.network.calibration import apply_calibration
 from epvs_bids.network.checkpoint import LoadedModel
+from epvs_bids.network.memory import reuse_large_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ def score(
                 f"{model.description.input_shape}."
             )
     region = torch.from_numpy(np.ascontiguousarray(roi, dtype=np.float32))[None, None]
+    reuse_large_blocks()
     with _threads(threads):
         scores = [_score_one(region, model, choose_device(device)) for model in models]
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")

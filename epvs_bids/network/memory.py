@@ -19,7 +19,8 @@ def reuse_large_blocks() -> None:
     """Let glibc keep large freed blocks instead of giving them back to the system at once.
 
     Feature maps are blocks of hundreds of megabytes; by default each is mapped anew, and the kernel clears
-    its pages each time: a sixth of a training step of the paper's network. Does nothing without mallopt.
+    its pages each time: a sixth of a training step of the paper's network, and of scoring a region. Does
+    nothing without mallopt.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -151,12 +151,7 @@ def _start(
     model: nn.Module = network
     if workers.count > 1:
         model = DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
-    rate = options.learning_rate
-    optimiser: torch.optim.Optimizer
-    if options.optimiser == "adadelta":
-        optimiser = torch.optim.Adadelta(network.parameters(), lr=rate, rho=0.95, eps=1e-6)
-    else:
-        optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
+    optimiser = make_optimiser(network, options)
     half = device.type == "cuda" and not torch.cuda.is_bf16_supported()
     scaler = torch.amp.GradScaler(device.type, enabled=half)
     run = _Run(network, task, options, directory, device, workers, optimiser, model, scaler)
@@ -168,6 +163,14 @@ def _start(
     run.facts = {**options.to_dict(), **scans, "scans_in_each_step": options.scans_per_step * workers.count}
     run.state.weights = _copy(network.state_dict())
     return run
+
+
+def make_optimiser(network: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    """Return the optimiser of a recipe: Adadelta (rho 0.95, Keras 1's defaults) or AdamW."""
+    rate = options.learning_rate
+    if options.optimiser == "adadelta":
+        return torch.optim.Adadelta(network.parameters(), lr=rate, rho=0.95, eps=1e-6)
+    return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
 
 
 def _restore(run: _Run) -> None:

@@ -1,0 +1,137 @@
+"""What is timed of the networks: a forward pass, a training step, and what both cost in operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.harness import FOLDER
+from epvs_bids.network.architecture import PAPER_INPUT, Architecture, RegressionNetwork, build_network
+from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, ModelDescription, load_models
+from epvs_bids.network.inference import prepare, score
+from epvs_bids.network.initialisation import initialise
+from epvs_bids.network.losses import LOSSES
+from epvs_bids.network.memory import reuse_large_blocks
+from epvs_bids.network.options import MODERN, PAPER, TrainingOptions
+from epvs_bids.network.training import autocast, make_optimiser
+
+OPTIONS = {"paper": PAPER, "small": MODERN}
+VISUAL_SCORE = 10.0
+
+
+def region() -> np.ndarray:
+    """Draw a region of the paper's shape: noise in [0, 1] under a smooth ellipsoid."""
+    axes = [np.linspace(-1, 1, size) for size in PAPER_INPUT]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    noise = np.random.default_rng(1).random(PAPER_INPUT)
+    smooth = np.clip(2 - 2 * np.sqrt(x**2 + y**2 + z**2), 0, 1)
+    return (noise * smooth).astype(np.float32)
+
+
+def network_named(name: str) -> RegressionNetwork:
+    """Build `paper` or `small` with initial weights, or load `default`, the model that ships."""
+    if name == "default":
+        return load_models(DEFAULT_MODEL)[0].network
+    options = OPTIONS[name]
+    network = build_network(options.architecture)
+    initialise(network, options.initialisation, seed=1)
+    return network
+
+
+def operations(architecture: Architecture) -> float:
+    """Return the floating-point operations of one forward pass: two for each multiplication of a weight."""
+    shape = np.array(PAPER_INPUT)
+    if architecture.head == "sum":
+        shape = shape + 2 * architecture.margin
+    total, inputs = 0.0, 1
+    for level, stage in enumerate(architecture.stages):
+        shape = shape // 2 if level else shape
+        for outputs, dilation in zip(stage, architecture.stage_dilations[level], strict=True):
+            shape = shape - 2 * dilation
+            total += 2 * 27 * inputs * outputs * float(np.prod(shape))
+            inputs = outputs
+    if architecture.head == "sum":
+        return total + 2 * inputs * architecture.maps * float(np.prod(shape))
+    widths = [inputs * int(np.prod(shape // np.minimum(4, shape))), *architecture.dense, 1]
+    return total + sum(2.0 * a * b for a, b in zip(widths, widths[1:], strict=False))
+
+
+def forward(name: str, threads: int, device: str = "cpu", half: bool = False) -> Callable[[], float]:
+    """Score the region with a network that is ready to run."""
+    torch.set_num_threads(threads)
+    reuse_large_blocks()
+    network = prepare(network_named(name)).to(device)
+    given = torch.from_numpy(region())[None, None]
+
+    def run() -> float:
+        with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+            return float(network(given.to(device)))
+
+    return run
+
+
+def score_region(name: str, threads: int) -> Callable[[], float]:
+    """Score the region as the participant level does, with everything that this involves."""
+    models = load_models(DEFAULT_MODEL) if name == "default" else [_as_loaded(network_named(name))]
+    given = region()
+    return lambda: score(given, models, device="cpu", threads=threads).score
+
+
+def _as_loaded(network: RegressionNetwork) -> LoadedModel:
+    description = ModelDescription(
+        architecture=network.architecture, input_shape=network.input_shape, preprocessing={}
+    )
+    return LoadedModel(network.eval(), description, "untrained")
+
+
+def training_step(
+    name: str, threads: int, device: str = "cpu", step: bool = True, checkpointing: bool = False
+) -> Callable[[], float]:
+    """Train for one step on one scan, or, with `step` false, only run forward as training does."""
+    torch.set_num_threads(threads)
+    reuse_large_blocks()
+    options = OPTIONS[name]
+    network = network_named(name).train().to(device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network.checkpointing = checkpointing
+    optimiser = make_optimiser(network, options)
+    given = torch.from_numpy(region())[None, None]
+
+    def loss() -> Tensor:
+        with autocast(torch.device(device)):
+            predicted = network(given.to(device))
+        return LOSSES[options.loss](predicted.float() - VISUAL_SCORE)
+
+    def one_step() -> float:
+        current = loss()
+        current.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        return float(current.detach())
+
+    def one_forward() -> float:
+        with torch.no_grad():
+            return float(loss())
+
+    return one_step if step else one_forward
+
+
+def options_named(name: str) -> TrainingOptions:
+    """Return the recipe `paper` or `small`."""
+    return OPTIONS[name]
+
+
+def write_for_toolkits() -> Path:
+    """Write the paper's weights and the region where other toolkits read them; return the folder."""
+    folder = FOLDER / "data" / "toolkits"
+    weights = folder / "weights.npz"
+    if not weights.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "region.npy", region())
+        state = {key: value.numpy() for key, value in network_named("paper").state_dict().items()}
+        np.savez(weights, **state)
+    return folder
