@@ -85,9 +85,14 @@ def get_template(name: str = DEFAULT_TEMPLATE, contrast: str = "T2w") -> Templat
                 f"Template {name} is not in TemplateFlow's folder, nor can its server give it. "
                 f"Set TEMPLATEFLOW_HOME to a folder that has it, or leave out --template."
             )
-        _LOGGER.warning(
-            "TemplateFlow cannot give %s; using %s, which nilearn carries.", name, FALLBACK_TEMPLATE
-        )
+        return _instead_of(name)
+    return _from_nilearn()
+
+
+@functools.lru_cache(maxsize=1)
+def _instead_of(name: str) -> Template:
+    """Return the template that is used in place of one that can't be had; say so once for all contrasts."""
+    _LOGGER.warning("TemplateFlow cannot give %s; using %s, which nilearn carries.", name, FALLBACK_TEMPLATE)
     return _from_nilearn()
 
 
@@ -106,6 +111,7 @@ def _from_templateflow(name: str, suffixes: tuple[str, ...]) -> Template | None:
     return None
 
 
+@functools.lru_cache(maxsize=16)  # a failing download takes long: each is tried once for all contrasts
 def _ask_templateflow(name: str, *, suffix: str, desc: str | None) -> Path | None:
     """Ask for one file of 1 mm; None where there is none, no network, or no home folder to keep it in."""
     try:

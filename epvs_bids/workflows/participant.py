@@ -75,9 +75,9 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     _write_run_files(plan)
     if settings.boilerplate_only:
         return RunResult()
-    _write_missing(settings, selection)
+    missing = _write_missing(settings, selection)
     with _locked(settings, selection) as (free, busy):
-        outcomes, stopped = _run_scans(plan, free, console)
+        outcomes, stopped = _run_scans(plan, free, console, missing=missing)
     return RunResult(_in_order(selection, [*outcomes, *busy]), stopped)
 
 
@@ -98,7 +98,9 @@ def _locked(settings: Settings, selection: Selection) -> Iterator[tuple[list[Sca
         locks.release()
 
 
-def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> tuple[list[Outcome], int]:
+def _run_scans(
+    plan: Plan, scans: Sequence[Scan], console: Console, *, missing: Sequence[str]
+) -> tuple[list[Outcome], int]:
     """Run the graph of all scans, then write the pages; however it ends, tell what became of each scan."""
     if not scans:
         return [], 0
@@ -114,7 +116,7 @@ def _run_scans(plan: Plan, scans: Sequence[Scan], console: Console) -> tuple[lis
                 _draw(workflow)
             complaint = run_graph(workflow, settings, monitor)
             _complete(monitor, outputs, complaint or "the run was stopped", 1)
-            _write_pages(settings, sorted({scan.participant for scan in scans}))
+            _write_pages(settings, sorted({*missing, *(scan.participant for scan in scans)}))
         except Stopped as stop:
             stopped = stop.exit_code
     _write_methods(plan)
@@ -203,11 +205,12 @@ def _segmentations_used(output_dir: Path) -> list[str]:
 def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
     """Write the pages of some participants, those only whose content has changed."""
     output_dir = settings.output_dir
-    cohort = _state(sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv")))
+    tables = sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"))
+    cohort = _state([*tables, *output_dir.glob("participants.tsv")])
     workflow = Workflow(name="pages_wf", base_dir=str(work_folder(settings)))
     for label in participants:
         own = sorted(path for path in (output_dir / f"sub-{label}").glob("**/*") if path.is_file())
-        own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}_*.json"))
+        own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}[._]*json"))
         page = ParticipantPage(output_dir=str(output_dir), participant=label, state=f"{cohort} {_state(own)}")
         missing = not (output_dir / f"sub-{label}.html").is_file()
         name = f"page_{label.replace('+', 'plus')}"
@@ -246,8 +249,11 @@ def _in_order(selection: Selection, outcomes: Sequence[Outcome]) -> tuple[Outcom
     return (*found, *(_missing(one) for one in selection.unavailable))
 
 
-def _write_missing(settings: Settings, selection: Selection) -> None:
-    """Leave word of the participants that are there but have no scan, and take back what no longer holds."""
+def _write_missing(settings: Settings, selection: Selection) -> list[str]:
+    """Leave word of the participants that are there but have no scan, and take back what no longer holds.
+
+    Returns the labels of those without a scan.
+    """
     sessions = {(scan.participant, scan.session): scan.name for scan in selection.scans}
     for participant, session in sessions:
         home = f"sub-{participant}_ses-{session}" if session else f"sub-{participant}"
@@ -256,10 +262,13 @@ def _write_missing(settings: Settings, selection: Selection) -> None:
             mine = path.stem.split("_")[0] == f"sub-{participant}" and old_session == session
             if mine and path.stem not in sessions.values():
                 path.unlink(missing_ok=True)
+    missing = []
     for one in selection.unavailable:
         if (settings.bids_dir / f"sub-{one.participant}").is_dir() and "/" not in one.participant:
             nothing = Scan(one.participant, None, settings.bids_dir / f"sub-{one.participant}")
             write_status(ScanOutputs(settings.output_dir, nothing, NATIVE_SPACE), _missing(one))
+            missing.append(one.participant)
+    return missing
 
 
 def _missing(one: Unavailable) -> Outcome:
@@ -274,7 +283,9 @@ def _only_reports(settings: Settings) -> RunResult:
     output_dir = settings.output_dir
     if not output_dir.is_dir():
         raise MissingInputError(f"output_dir {output_dir} does not exist: there is nothing to report on.")
-    labels = sorted(path.name[4:] for path in output_dir.glob("sub-*") if path.is_dir())
+    found = {path.name for path in output_dir.glob("sub-*") if path.is_dir()}
+    found |= {path.stem.partition("_")[0] for path in (output_dir / "logs" / "scans").glob("sub-*.json")}
+    labels = sorted(name[4:] for name in found)
     wanted = [label for label in labels if label in (settings.participant_labels or labels)]
     if not wanted:
         raise EmptySelectionError(f"{output_dir} holds no results of the participants asked for.")

@@ -12,6 +12,7 @@ import numpy as np
 
 from epvs_bids import __version__
 from epvs_bids.anatomy.existing import find_existing
+from epvs_bids.anatomy.freesurfer import can_run
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.anatomy.template import get_template
@@ -175,7 +176,7 @@ def _parameters(settings: Settings, trained: RoiParameters | None) -> RoiParamet
 
 
 def segmentation_evidence(plan: Plan, scan: Scan) -> list[str]:
-    """Say which existing segmentation a scan will use, with its time, so that a new one is noticed.
+    """Say which files a scan's segmentation rests on, with size and time, so that changed ones are noticed.
 
     Parameters
     ----------
@@ -184,8 +185,23 @@ def segmentation_evidence(plan: Plan, scan: Scan) -> list[str]:
     scan
         The scan.
     """
-    if plan.settings.segmentation not in ("auto", "existing"):
-        return []
-    search = find_existing(plan.segmentation_dirs, participant=scan.participant, session=scan.session)
-    found = [] if search.found is None else [search.found.labels, search.found.reference]
-    return [f"{path} {path.stat().st_mtime:.0f}" for path in found if path] + list(search.unfinished)
+    choice = plan.settings.segmentation
+    found, files = None, list[Path | None]()
+    passed_over: tuple[str, ...] = ()
+    if choice in ("auto", "existing"):
+        search = find_existing(plan.segmentation_dirs, participant=scan.participant, session=scan.session)
+        found, passed_over = search.found, search.unfinished
+    if found is not None:
+        files = [found.labels, found.reference]
+    if choice == "freesurfer" or (found.in_t1w if found else choice == "auto" and can_run()):
+        files.append(scan.t1w)
+    return [*(_stamp(path) for path in files if path), *passed_over]
+
+
+def _stamp(path: Path) -> str:
+    """Return a file's path, size and time; the path alone where it can't be looked at, which its use tells."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path} {facts.st_size} {facts.st_mtime:.3f}"

@@ -17,9 +17,12 @@ from epvs_bids.errors import MissingInputError
 
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
-    get_template.cache_clear()
+    cached = (get_template, module._ask_templateflow, module._instead_of)
+    for function in cached:
+        function.cache_clear()
     yield
-    get_template.cache_clear()
+    for function in cached:
+        function.cache_clear()
 
 
 def fail(*_: object, **__: object) -> None:
@@ -35,6 +38,22 @@ def test_off_line_the_template_of_nilearn_is_used_and_named(monkeypatch: pytest.
     assert template.mask.shape == template.image.data.shape
     np.testing.assert_allclose(np.abs(np.diag(template.image.affine)), 1)
     assert 1.2e6 < template.mask.sum() < 2.2e6
+
+
+def test_a_failing_download_is_tried_once_for_all_contrasts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    def get(_: str, *, suffix: str, **__: object) -> object:
+        asked.append(suffix)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(templateflow.api, "get", get)
+    first, second = (get_template("MNI152NLin2009cAsym", contrast) for contrast in ("PDw", "T2w"))
+    assert asked == ["mask"]
+    assert first is second
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
 
 
 def test_unwritable_home(monkeypatch: pytest.MonkeyPatch) -> None:

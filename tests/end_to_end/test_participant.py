@@ -220,6 +220,12 @@ def test_one_failure_never_stops_the_others(
     assert "no such participant" in shown
     assert "Traceback" not in shown
     assert len(list(out.glob("sub-*/anat/*_scores.tsv"))) == 1
+    for label, words in {"wrong": "another label than its folder", "truncated": "truncated"}.items():
+        page = out / f"sub-{label}.html"  # nothing was made of it, and it has a page that says why
+        assert words in page.read_text()
+        page.unlink()
+        assert main([*folders, "--reports-only", "--participant-label", label]) == 0
+        assert words in page.read_text()
     assert not list((tmp_path / "w").rglob("sub_good_PDw_wf"))  # --clean-workdir
 
 

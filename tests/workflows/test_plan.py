@@ -1,0 +1,83 @@
+"""What a run will do, worked out beforehand: what a cached result depends on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from epvs_bids.anatomy.roi import RoiParameters
+from epvs_bids.bids.query import Scan
+from epvs_bids.settings import Settings
+from epvs_bids.workflows import plan as module
+from epvs_bids.workflows.plan import Plan, segmentation_evidence
+
+Evidence = Callable[[], list[str]]
+
+
+@pytest.fixture
+def t1w(tmp_path: Path) -> Path:
+    path = tmp_path / "bids/sub-01/anat/sub-01_T1w.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"one")
+    return path
+
+
+def evidence(t1w: Path, choice: str) -> Evidence:
+    bids = t1w.parents[2]
+    settings = Settings(
+        bids_dir=bids, output_dir=bids, level="participant", work_dir=bids, segmentation=choice
+    )
+    plan = Plan(settings, None, RoiParameters(), {})
+    scan = Scan("01", None, t1w.with_name("sub-01_T2w.nii.gz"), t1w=t1w)
+    return lambda: segmentation_evidence(plan, scan)
+
+
+def change(path: Path) -> None:
+    facts = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, (facts.st_atime, facts.st_mtime + 1))
+
+
+def labels_at(t1w: Path, name: str) -> Path:
+    path = t1w.parents[2] / "derivatives" / "program" / "sub-01" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"labels")
+    return path
+
+
+def test_a_changed_t1w_is_noticed_where_freesurfer_is_run(t1w: Path) -> None:
+    seen = evidence(t1w, "freesurfer")
+    before = seen()
+    change(t1w)
+    assert seen() != before
+
+
+def test_a_changed_t1w_is_noticed_where_labels_lie_in_its_space(t1w: Path) -> None:
+    labels = labels_at(t1w, "sub-01_T1w_synthseg.nii.gz")
+    seen = evidence(t1w, "auto")
+    before = seen()
+    change(t1w)
+    assert seen() != before
+    before = seen()
+    change(labels)
+    assert seen() != before
+
+
+@pytest.mark.parametrize("choice", ["samseg", "auto", "existing"])
+def test_a_t1w_that_is_not_used_changes_nothing(
+    choice: str, t1w: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "can_run", lambda: False)
+    labels_at(t1w, "seg.mgz")  # in the scan's own space
+    seen = evidence(t1w, choice)
+    before = seen()
+    change(t1w)
+    assert seen() == before
+
+
+def test_a_dangling_t1w_is_left_for_its_use_to_tell(t1w: Path) -> None:
+    t1w.unlink()
+    assert evidence(t1w, "freesurfer")() == [str(t1w)]
