@@ -199,7 +199,7 @@ def segmentation_evidence(plan: Plan, scan: Scan) -> list[str]:
 
 
 def _stamp(path: Path) -> str:
-    """Return a file's path, size and time; the path alone where it can't be looked at, which its use tells."""
+    """Return a file's path, size and time; its path alone where it can't be looked at."""
     try:
         facts = path.stat()
     except OSError:
