@@ -99,8 +99,7 @@ def rated_scans(study: Study) -> Matched:
 
 def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFrame) -> list[str]:
     """Session of every row of ratings, in the words of the scores."""
-    scored = scores.groupby("participant_id")["session_id"].agg(list).to_dict()
-    rows = ratings.groupby("participant_id")["session_id"].agg(list).to_dict()
+    scored, rows = _sessions(scores), _sessions(ratings)
     sessions = []
     for participant, session in zip(ratings["participant_id"], ratings["session_id"], strict=True):
         there, place = scored.get(participant, []), f"{study.ratings_path}, {participant}, column session_id"
@@ -116,6 +115,14 @@ def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFra
         only_one = (session == "" and len(there) == 1) or there == [""]
         sessions.append(there[0] if only_one else session)
     return sessions
+
+
+def _sessions(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Sessions of every participant, in the order of the table."""
+    found: dict[str, list[str]] = {}
+    for participant, session in zip(table["participant_id"], table["session_id"], strict=True):
+        found.setdefault(participant, []).append(session)
+    return found
 
 
 def one_a_participant(table: pd.DataFrame) -> Matched:

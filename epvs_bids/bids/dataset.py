@@ -6,6 +6,7 @@ They depend on the version and the input only, so that jobs that share an output
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ Enlarged perivascular spaces (EPVS), written by EPVS BIDS App.
 sub-*/**/*_desc-epvs_scores.tsv   the score of each scan
 sub-*.html, group.html            pages to look at
 group_*.tsv                       results of the group level
+participants.tsv                  ages and sexes, as the data set has them
 models/                           networks trained on this study
 logs/                             settings and messages of each run, methods paragraph with citations
 """
@@ -42,6 +44,8 @@ logs/                             settings and messages of each run, methods par
 
 def write_dataset_files(output_dir: Path, bids_dir: Path) -> None:
     """Write `dataset_description.json`, `.bidsignore` and `README`, unless they are there and the same.
+
+    `participants.tsv` of the data set is copied, so that pages can show scores in the context of age.
 
     Parameters
     ----------
@@ -58,6 +62,9 @@ def write_dataset_files(output_dir: Path, bids_dir: Path) -> None:
     write_json(output_dir / "dataset_description.json", dataset_description(bids_dir))
     write_text(output_dir / ".bidsignore", "\n".join(_OUTSIDE_BIDS) + "\n")
     write_text(output_dir / "README", _README)
+    for name in ("participants.tsv", "participants.json"):
+        with suppress(OSError, UnicodeDecodeError):  # without it, pages show no ages
+            write_text(output_dir / name, (bids_dir / name).read_text(encoding="utf-8-sig"))
 
 
 def dataset_description(bids_dir: Path) -> dict[str, Any]:

@@ -147,8 +147,22 @@ def ages(output_dir: Path) -> dict[tuple[str, str], float]:
         for row in rows(path) if path.is_file() else []:
             age = number(row.get("age"))
             if age is not None and "participant_id" in row:
-                found[row["participant_id"], row.get("session_id", MISSING)] = age
+                found[_labelled(row), row.get("session_id", MISSING)] = age
     return found
+
+
+def person(output_dir: Path, participant: str) -> Row:
+    """Row of `participants.tsv` of a participant (`sub-…`), without missing values; empty where none is."""
+    path = output_dir / "participants.tsv"
+    for row in rows(path) if path.is_file() else []:
+        if "participant_id" in row and _labelled(row) == participant:
+            return {key: value for key, value in row.items() if value != MISSING}
+    return {}
+
+
+def _labelled(row: Row) -> str:
+    """Label of a row's participant with its prefix."""
+    return f"sub-{row['participant_id'].removeprefix('sub-')}"
 
 
 def age_of(known: Mapping[tuple[str, str], float], participant: str, session: str) -> float | None:

@@ -72,11 +72,13 @@ def _scan_view(
     scores = outputs.rows(scan.files["scores"]) if "scores" in scan.files else []
     sidecar = outputs.content(scan.files["sidecar"]) if "sidecar" in scan.files else {}
     age = outputs.age_of(ages, scan.participant, scan.session)
+    who = outputs.person(output_dir, scan.participant)
     return {
         "name": scan.name,
         "title": " · ".join(scan.name.split("_")) + (f" · {scan.suffix}" if scan.suffix else ""),
         "space": scan.space,
-        "age": age,
+        "age": f"{age:g}" if age is not None else who.get("age", ""),
+        "sex": who.get("sex", ""),
         "scores": [_score_view(row, everyone, ages, age) for row in scores],
         "sidecar": flat(sidecar),
         "quality": _quality(sidecar),

@@ -57,11 +57,13 @@ def test_data_set_files_are_the_same_whoever_writes_them(
     (bids / "dataset_description.json").write_text(
         '{"Name": "x", "DatasetDOI": "doi:10.1/x", "License": "CC0"}'
     )
+    (bids / "participants.tsv").write_text("participant_id\tage\nsub-1\t89+\n")
     monkeypatch.setenv("SINGULARITY_CONTAINER", "/images/epvs.sif")
     write_dataset_files(tmp_path / "out", bids)
     first = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     write_dataset_files(tmp_path / "out", bids)
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == first
+    assert (tmp_path / "out" / "participants.tsv").read_text() == (bids / "participants.tsv").read_text()
     described = dataset_description(bids)
     assert described["SourceDatasets"][0]["DOI"] == "doi:10.1/x"
     assert described["GeneratedBy"][0]["Container"]["Type"] == "singularity"

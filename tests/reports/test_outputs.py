@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from epvs_bids.reports import outputs
+from epvs_bids.reports.participant import participant_view
 
 from .conftest import write_group, write_images, write_scores
 
@@ -73,6 +74,18 @@ def test_age_of_a_session_goes_before_that_of_the_participant(tmp_path: Path) ->
     assert outputs.age_of(ages, "sub-3", "") == 71
     assert outputs.age_of(ages, "sub-3", "ses-9") == 71
     assert outputs.age_of(ages, "sub-2", "") is None
+
+
+def test_page_shows_age_and_sex_of_the_data_set_before_the_group_level_ran(tmp_path: Path) -> None:
+    write_scores(tmp_path, "sub-1", 3.0)
+    write_scores(tmp_path, "sub-2", 4.0)
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\n1\t62.5\tF\nsub-2\t89+\tn/a\n")
+    assert outputs.age_of(outputs.ages(tmp_path), "sub-1", "") == 62.5
+    assert outputs.person(tmp_path, "sub-2") == {"participant_id": "sub-2", "age": "89+"}
+    assert outputs.person(tmp_path, "sub-3") == {}
+    (first,) = participant_view(tmp_path, "sub-1")["scans"]
+    (second,) = participant_view(tmp_path, "sub-2")["scans"]
+    assert [(scan["age"], scan["sex"]) for scan in (first, second)] == [("62.5", "F"), ("89+", "")]
 
 
 @pytest.mark.parametrize(
