@@ -8,7 +8,7 @@ import pandas as pd
 from epvs_bids.files import write_text
 from epvs_bids.simulation.cohort import CohortSettings
 from epvs_bids.statistics.agreement import Agreement
-from epvs_bids.statistics.calibration import Calibration
+from epvs_bids.statistics.calibration import Calibration, Line
 
 PAPER_TABLE_1 = {
     "intensity (a)": (0.38, 0.19, 0.37, 18.36),
@@ -173,6 +173,8 @@ def _figure_9(ages: pd.DataFrame, truth: float) -> str:
 
 
 def _direct(direct: Mapping[str, Agreement], calibration: Calibration, minutes: float) -> str:
+    line = calibration.fitted
+    assert isinstance(line, Line)
     rows = []
     for name, one in direct.items():
         cells = [_ci(e.value, e.low, e.high) for e in (one.pearson, one.icc11, one.mse)]
@@ -180,13 +182,10 @@ def _direct(direct: Mapping[str, Agreement], calibration: Calibration, minutes: 
     return (
         "\n## The score as it is\n\nBefore any line, against the truth:\n\n"
         + _markdown(["against", "Pearson", "ICC(1,1)", "MSE"], rows)
-        + f"\nThe line to rater A's counts is {calibration.slope:.3f} × score {calibration.intercept:+.2f}; "
-        "the "
-        f"mean squared error is {calibration.mse_before:.2f} without it and "
-        f"{calibration.mse_after:.2f} with it "
-        f"(cross-validated). The last run of the command took {minutes:.1f} minutes of processor time "
-        "beyond what "
-        "was on disk already.\n"
+        + f"\nThe line to rater A's counts is {line.slope:.3f} × score {line.intercept:+.2f}; the mean "
+        f"squared error is {calibration.mse_before:.2f} without it and {calibration.mse_after:.2f} with it "
+        f"(cross-validated). The last run of the command took {minutes:.1f} minutes of processor time beyond "
+        "what was on disk already.\n"
     )
 
 

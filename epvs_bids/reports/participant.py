@@ -132,7 +132,7 @@ def _quality(sidecar: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = []
     volume = sidecar.get("BasalGangliaVolume")
     if isinstance(volume, dict) and (value := number(volume.get("Value"))) is not None:
-        found.append(("Basal ganglia", f"{value:.1f} {volume.get('Units', 'mL')}"))
+        found.append(("Segmented volume", f"{value:.1f} {volume.get('Units', 'mL')} (before dilation)"))
     registration = sidecar.get("Registration")
     if isinstance(registration, dict) and (dice := number(registration.get("dice"))) is not None:
         found.append(("Registration", f"Dice {dice:.2f} with the template's brain"))
