@@ -26,7 +26,9 @@ def describe() -> str:
     flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
     vectors = next((name for name in ("avx512f", "avx2", "avx") if f" {name} " in f"{flags} "), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    used = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "itk-elastix", "SimpleITK", "scipy"))
+    used = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "numpy", "itk-elastix", "SimpleITK", "scipy")
+    )
     return (
         f"{threads()} cores of {model} ({vectors or 'no vector flags'}), {memory:.0f} GiB, "
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {used}"

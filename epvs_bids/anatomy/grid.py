@@ -109,7 +109,8 @@ def resample_to_grid(
     box = _visible_box(to_index, grid.shape, data.shape)
     if box is None:
         return np.zeros(grid.shape, dtype=np.float32)
-    part = np.ascontiguousarray(data[box].T, dtype=np.float32)
+    # Masks are worked on as bytes, which takes a quarter of the memory and gives the same values.
+    part = np.ascontiguousarray(data[box].T, dtype=np.uint8 if data.dtype == np.bool_ else np.float32)
     offset = np.array([s.start for s in box], dtype=np.float64)
     mapping = sitk.AffineTransform(3)
     mapping.SetMatrix(to_index[:3, :3].ravel().tolist())
@@ -118,6 +119,7 @@ def resample_to_grid(
     resampler.SetNumberOfThreads(threads)
     resampler.SetSize(grid.shape)
     resampler.SetTransform(mapping)
+    resampler.SetOutputPixelType(sitk.sitkFloat32)
     resampler.SetInterpolator({0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}[order])
     resampled = resampler.Execute(sitk.GetImageFromArray(part))
     # A view does not keep its image alive: `resampled` must outlive it.

@@ -124,10 +124,17 @@ def load_labels(path: Path) -> tuple[NDArray[np.int32], Matrix]:
     image = _open_image(path)
     _checked_shape(path, tuple(int(n) for n in image.shape), None)
     affine, _ = _checked_affine(path, image)
-    values = _values(path, image, None, np.float32)
+    values = _values(path, image, None, None if _holds_integers(image) else np.float32)
     if not np.isfinite(values).all() or not values.any():
         raise BadDataError(f"{path}: holds no labels. Remove the file or make the segmentation anew.")
-    return np.rint(values).astype(np.int32), affine
+    whole = values if values.dtype.kind in "iu" else np.rint(values)
+    return whole.astype(np.int32, copy=not values.flags.writeable), affine
+
+
+def _holds_integers(image: SpatialImage) -> bool:
+    """Tell whether the values on disk are whole numbers that fit 32 bits and are not scaled."""
+    slope, intercept = getattr(image.dataobj, "slope", 1.0), getattr(image.dataobj, "inter", 0.0)
+    return image.get_data_dtype().str[1:] in ("u1", "i1", "i2", "u2", "i4") and (slope, intercept) == (1, 0)
 
 
 def save_volume(path: Path, data: NDArray[Any], affine: Matrix, dtype: DTypeLike = np.float32) -> None:
@@ -272,15 +279,15 @@ def _checked_shape(path: Path, shape: tuple[int, ...], volume: int | None) -> tu
     return shape[:3]
 
 
-def _values(path: Path, image: SpatialImage, volume: int | None, dtype: DTypeLike) -> NDArray[np.float32]:
-    """Read the scaled values of one volume."""
+def _values(path: Path, image: SpatialImage, volume: int | None, dtype: DTypeLike | None) -> NDArray[Any]:
+    """Read the scaled values of one volume; without `dtype` as they are on disk."""
     try:
         proxy = image.dataobj
         if volume is not None:
             proxy = proxy[..., volume]
         elif len(image.shape) > 3:
             proxy = proxy[(..., *(0,) * (len(image.shape) - 3))]
-        else:
+        elif dtype is not None:
             return np.asarray(image.get_fdata(dtype=dtype, caching="unchanged"))
         return np.asarray(proxy, dtype=dtype)
     except (OSError, ValueError, EOFError) as error:
