@@ -163,7 +163,12 @@ def _summary(found: Calibration, rater: str, target: Path) -> str:
         what = f"Rating by {rater} = {found.fitted.slope:.3f} × score {found.fitted.intercept:+.3f}"
         what += f" (a curve's error, {curve:.2f} EPVS, is not clearly smaller)" if np.isfinite(curve) else ""
     before, after = np.sqrt([found.mse_before, found.mse_after])
+    warning = (
+        " The calibrated score is no better than the score as it is: give more ratings, or do without."
+        if after >= before
+        else ""
+    )
     return (
         f"{what}, from {found.n} scans. Root mean squared error {before:.2f} EPVS before, {after:.2f} after "
-        f"(cross-validated). Score with it: participant --model {target}."
+        f"(cross-validated). Score with it: participant --model {target}.{warning}"
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.tables import row_in_file
 from epvs_bids.errors import BadDataError
 
 LOGGER = logging.getLogger(__name__)
@@ -101,16 +102,22 @@ def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFra
     """Session of every row of ratings, in the words of the scores."""
     scored, rows = _sessions(scores), _sessions(ratings)
     sessions = []
+
+    def place(participant: str, session: str) -> str:
+        row = row_in_file(study.ratings_path, participant, session)
+        return f"{study.ratings_path}, row {row}, {participant}, column session_id"
+
     for participant, session in zip(ratings["participant_id"], ratings["session_id"], strict=True):
-        there, place = scored.get(participant, []), f"{study.ratings_path}, {participant}, column session_id"
+        there = scored.get(participant, [])
         if session == "" and len(there) > 1:
             raise BadDataError(
-                f"{place}: it names none, and {len(there)} sessions were scored ({', '.join(there)}) "
-                "where one is expected"
+                f"{place(participant, session)}: it names none, and {len(there)} sessions were scored "
+                f"({', '.join(there)}) where one is expected"
             )
         if session != "" and there == [""] and len(rows[participant]) > 1:
             raise BadDataError(
-                f"{place}: {len(rows[participant])} sessions where one is expected; the scan has none"
+                f"{place(participant, session)}: {len(rows[participant])} sessions where one is expected; "
+                "the scan has none"
             )
         only_one = (session == "" and len(there) == 1) or there == [""]
         sessions.append(there[0] if only_one else session)

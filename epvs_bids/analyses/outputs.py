@@ -48,7 +48,7 @@ def _entity(name: str, key: str) -> str:
 
 def find_regions(output_dir: Path) -> tuple[Region, ...]:
     """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan."""
-    paths = sorted(output_dir.glob("sub-*/**/anat/*_desc-roi_*.nii.gz"))
+    paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-roi_*.nii.gz"))
     return tuple(
         Region(_entity(path.name, "sub"), _entity(path.name, "ses"), path.name.split("_space-")[0], path)
         for path in paths
@@ -107,7 +107,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     BadDataError
         Where a table can't be read, naming file, row and column.
     """
-    paths = sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"))
+    paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
     rows = [row for path in paths for row in _read_one(path)]
     if not rows:
         raise CannotRun(f"no scores under {output_dir}: run the participant level first")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun, Study
 from epvs_bids.analyses.outputs import Region
-from epvs_bids.analyses.tables import rater_columns
+from epvs_bids.analyses.tables import rater_columns, row_in_file
 from epvs_bids.errors import BadDataError
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.data import RatedRegion, check_training_set, common_preprocessing, store_regions
@@ -67,20 +67,26 @@ def rated_regions(study: Study) -> RatedRegions:
     by_session: dict[tuple[str, str], Region] = {}
     for region in study.regions:
         by_session.setdefault((region.participant_id, region.session_id), region)
-    pairs = [_pair(row, by_session, rater) for _, row in rated.iterrows()]
+    pairs = [_pair(row, by_session, rater, study.ratings_path) for _, row in rated.iterrows()]
     found = [pair for pair in pairs if pair is not None]
     notes = _left_out(study, rated, by_session, found, rater)
     check_training_set(found)
     return RatedRegions(tuple(found), rater, notes)
 
 
-def _pair(row: pd.Series, regions: dict[tuple[str, str], Region], rater: str) -> RatedRegion | None:
+def _pair(
+    row: pd.Series, regions: dict[tuple[str, str], Region], rater: str, path: Path
+) -> RatedRegion | None:
     """Find the region of one rating."""
     participant, session = str(row["participant_id"]), str(row["session_id"])
     scanned = [key for key in regions if key[0] == participant]
     if session == "" and len(scanned) > 1:
         sessions = ", ".join(key[1] for key in scanned)
-        raise BadDataError(f"The rating of {participant} names no session; there are regions of {sessions}.")
+        line = row_in_file(path, participant, session)
+        raise BadDataError(
+            f"{path}, row {line}, {participant}, column session_id: it names none, and there are regions of "
+            f"{sessions}"
+        )
     only_one = len(scanned) == 1 and (session == "" or scanned[0][1] == "")
     region = regions.get(scanned[0] if only_one else (participant, session))
     if region is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun, Study
@@ -73,7 +75,9 @@ def harmonised(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
         ) from error
     ages = _ages(study, table)
     combat = ComBat(batch=table["site"].reset_index(drop=True), continuous_covariates=ages, method="fortin")
-    scores = combat.fit_transform(table[["score"]].reset_index(drop=True).astype(float))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Only one feature")
+        scores = combat.fit_transform(table[["score"]].reset_index(drop=True).astype(float))
     kept = (
         "keeping the effect of age"
         if ages is not None

@@ -65,6 +65,21 @@ def _refuse_duplicates(path: Path, frame: pd.DataFrame) -> None:
         first[key] = row
 
 
+def row_in_file(path: Path, participant: str, session: str) -> int:
+    """Line of the file, the header being 1, that has a participant (and session; empty for none).
+
+    Labels without leading zeros stand for those with, as `read_ratings` has it; 0 where there is no such row.
+    """
+    frame = _labelled(path)
+    wanted = (_without_zeros(participant), session)
+    keys = zip(map(_without_zeros, frame["participant_id"]), frame["session_id"], strict=True)
+    return next((row for row, key in enumerate(keys, start=2) if key == wanted), 0)
+
+
+def _without_zeros(label: str) -> str:
+    return label.removeprefix("sub-").lstrip("0")
+
+
 def only(frame: pd.DataFrame, participants: Collection[str]) -> pd.DataFrame:
     """Rows of these participants (`sub-…`); all rows where none is named."""
     if not participants:
@@ -143,10 +158,10 @@ def _match_labels(
         return frame
     without_zeros: dict[str, list[str]] = {}
     for label in known:
-        without_zeros.setdefault(label.removeprefix("sub-").lstrip("0"), []).append(label)
+        without_zeros.setdefault(_without_zeros(label), []).append(label)
     labels, unknown = [], []
     for row, label in enumerate(frame["participant_id"]):
-        same = without_zeros.get(label.removeprefix("sub-").lstrip("0"), [])
+        same = without_zeros.get(_without_zeros(label), [])
         if label not in known and len(same) == 1:
             LOGGER.warning("%s, row %d: %s taken for %s", path, row + 2, label, same[0])
             label = same[0]  # noqa: PLW2901

@@ -29,8 +29,11 @@ NOISE = 0.05
 
 Smilkov et al. 2017 use 0.1 to 0.2 on photographs, which would drown EPVS of two voxels' width (ours)."""
 
-BLOCK = 8
-"""Edge of an occluding block in voxels: 4 mm, so that a block covers one or two EPVS (ours)."""
+BLOCK = 10
+"""Edge of an occluding block in voxels: 5 mm, so that a block covers one or two EPVS (ours)."""
+
+HALF = 0.5
+"""Occlusion is tried where the smooth mask is above half of its height: outside, little is left to cover."""
 
 
 def saliency(
@@ -78,6 +81,7 @@ def saliency(
         raise UsageError(f"Unknown saliency method {method!r}: {', '.join(get_args(Method))}.")
     networks = [model] if isinstance(model, nn.Module) else list(model)
     region = torch.from_numpy(np.ascontiguousarray(roi, dtype=np.float32))[None, None].to(device)
+    where = region > 0 if mask is None else torch.from_numpy(mask > HALF)[None, None].to(device)
     total = torch.zeros_like(region)
     for network in networks:
         network.eval().to(device)
@@ -86,7 +90,7 @@ def saliency(
         elif method == "smoothgrad":
             total += _smoothgrad(network, region, seed)
         else:
-            total += _occlusion(network, region)
+            total += _occlusion(network, region, where)
     result: NDArray[np.float32] = (total / len(networks))[0, 0].cpu().numpy()
     return result * mask if mask is not None and method != "occlusion" else result
 
@@ -120,12 +124,11 @@ def _smoothgrad(network: nn.Module, region: Tensor, seed: int) -> Tensor:
     return mean.detach()
 
 
-def _occlusion(network: nn.Module, region: Tensor) -> Tensor:
-    """Fall of the score when a block is covered; blocks that hold nothing are not tried."""
+def _occlusion(network: nn.Module, region: Tensor, inside: Tensor) -> Tensor:
+    """Fall of the score when what of a block lies inside is covered; other blocks are not tried."""
     from captum.attr import FeatureAblation
 
-    inside = region > 0
-    if not bool(inside.any()):
+    if not bool((region[inside] > 0).any()):
         return torch.zeros_like(region)
     cover = torch.where(inside, region[inside].mean(), region)
     with torch.no_grad():

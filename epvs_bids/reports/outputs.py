@@ -129,7 +129,7 @@ def cohort(output_dir: Path) -> list[Row]:
     if table.is_file():
         return rows(table)
     gathered = []
-    for path in sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv")):
+    for path in sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv")):
         labels = {
             "participant_id": entity(path.name, "sub"),
             "session_id": entity(path.name, "ses") or MISSING,

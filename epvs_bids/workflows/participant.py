@@ -115,6 +115,8 @@ def _run_scans(
             if settings.write_graph:
                 _draw(workflow)
             complaint = run_graph(workflow, settings, monitor)
+            if complaint and settings.stop_on_first_crash:
+                complaint = "another scan failed (--stop-on-first-crash)"
             _complete(monitor, outputs, complaint or "the run was stopped", 1)
             _write_pages(settings, sorted({*missing, *(scan.participant for scan in scans)}))
         except Stopped as stop:
@@ -174,7 +176,7 @@ def _write_run_files(plan: Plan) -> None:
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     logs = make_folder(settings.output_dir / "logs")
     write_json(logs / f"{stamp}_settings.json", settings.to_json())
-    configure(settings, logs)
+    configure(settings, logs, run=stamp)
     _write_methods(plan)
 
 
@@ -194,7 +196,7 @@ def _write_methods(plan: Plan) -> None:
 
 def _segmentations_used(output_dir: Path) -> list[str]:
     used = set()
-    for path in output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"):
+    for path in output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"):
         try:
             used |= {str(value) for value in read_tsv(path).get("segmentation", [])}
         except EPVSError:
@@ -205,7 +207,7 @@ def _segmentations_used(output_dir: Path) -> list[str]:
 def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
     """Write the pages of some participants, those only whose content has changed."""
     output_dir = settings.output_dir
-    tables = sorted(output_dir.glob("sub-*/**/anat/*_desc-epvs_scores.tsv"))
+    tables = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
     cohort = _state([*tables, *output_dir.glob("participants.tsv")])
     workflow = Workflow(name="pages_wf", base_dir=str(work_folder(settings)))
     for label in participants:

@@ -27,7 +27,7 @@ def test_ratings_without_session_need_a_single_one(make_study: MakeStudy) -> Non
     path = study.ratings_path
     path.write_text(path.read_text().replace("ses-1", "n/a"))
     with pytest.raises(
-        BadDataError, match=r"epvs.tsv, sub-0001, column session_id: .* 2 sessions .* where one is"
+        BadDataError, match=r"epvs.tsv, row 2, sub-0001, column session_id: .* 2 sessions .* where one is"
     ):
         rated_scans(study)
 
@@ -39,7 +39,7 @@ def test_ratings_with_sessions_of_scans_without_one(make_study: MakeStudy) -> No
     path.write_text(text)
     assert len(rated_scans(study).table) == 20
     path.write_text(text + "sub-0001\tses-2\t1\t1\t1\n")
-    with pytest.raises(BadDataError, match="2 sessions where one is expected"):
+    with pytest.raises(BadDataError, match=r"epvs.tsv, row \d+, .*2 sessions where one is expected"):
         rated_scans(Study(study.output_dir, study.bids_dir))
 
 

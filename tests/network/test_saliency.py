@@ -89,7 +89,10 @@ def test_smoothgrad_is_reproducible_and_silent_outside_the_mask(region: np.ndarr
     assert 0 < error.mean() < 3 * module.NOISE * 2 / np.sqrt(module.SAMPLES)
 
 
-def test_occlusion_finds_the_block_that_carries_the_score(region: np.ndarray) -> None:
+def test_occlusion_finds_the_block_that_carries_the_score(
+    region: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 8)
     weights = np.zeros(SHAPE)
     weights[8:16, 8:16, 0:8] = 1.0  # one block of the grid
     region[8:16, 8:16, 3:8] += 0.2
@@ -99,6 +102,12 @@ def test_occlusion_finds_the_block_that_carries_the_score(region: np.ndarray) ->
     assert np.abs(fall[:8]).max() < 1e-3
     assert not fall[region == 0].any()
     assert not saliency(Weighted(weights), np.zeros(SHAPE, np.float32), "occlusion").any()
+    mask = np.zeros(SHAPE, np.float32)
+    mask[9:15, 9:15, 4:7] = 0.8
+    inner = saliency(Weighted(weights), region, "occlusion", mask=mask)
+    assert not inner[mask == 0].any()
+    expected = float((region - region[mask > 0].mean())[mask > 0].sum())
+    assert inner[mask > 0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_unknown_method_is_a_usage_error(region: np.ndarray) -> None:

@@ -68,7 +68,7 @@ def find_scans(output_dir: Path) -> tuple[list[Scan], list[str]]:
     """
     scans: dict[tuple[str, str], Scan] = {}
     left_out: list[str] = []
-    images = output_dir.glob("sub-*/**/anat/*_space-MNI152*_res-05_desc-preproc_*.nii.gz")
+    images = output_dir.glob("sub-*/**/anat/sub-*_space-MNI152*_res-05_desc-preproc_*.nii.gz")
     for image in sorted(images, key=_preference):
         key = (_entity(image.name, "sub"), _entity(image.name, "ses"))
         transform = _transform(image)
