@@ -15,6 +15,7 @@ from nipype import config
 from nipype import logging as nipype_logging
 from nipype.pipeline import plugins
 from nipype.pipeline.engine import Workflow
+from nipype.pipeline.plugins.base import DistributedPluginBase
 
 from epvs_bids import stopping
 from epvs_bids.errors import BadDataError, MissingInputError
@@ -34,8 +35,18 @@ _THREADS = (
 StatusCallback = Callable[[Any, str], None]
 
 
-def configure(settings: Settings, log_dir: Path) -> None:
-    """Tell nipype where to write and how to behave; nothing of it asks the network."""
+def configure(settings: Settings, log_dir: Path, *, run: str = "run") -> None:
+    """Tell nipype where to write and how to behave; nothing of it asks the network.
+
+    Parameters
+    ----------
+    settings
+        What was asked for.
+    log_dir
+        Folder of crash files, and of `<run>_resources.json` with `--resource-monitor`.
+    run
+        The name of this run.
+    """
     config.update_config(
         {
             "logging": {"log_to_file": "false", "log_directory": str(log_dir)},
@@ -51,8 +62,8 @@ def configure(settings: Settings, log_dir: Path) -> None:
             },
         }
     )
-    if settings.resource_monitor:
-        config.enable_resource_monitor()
+    config.resource_monitor = settings.resource_monitor
+    config.set("monitoring", "summary_file", str(log_dir / f"{run}_resources.json"))
     # What fails is told by our own messages; nipype's are for those who ask.
     level = (logging.CRITICAL, logging.INFO, logging.DEBUG)[min(settings.verbose, 2)]
     for logger in nipype_logging.loggers.values():
@@ -80,6 +91,8 @@ def run_graph(workflow: Workflow, settings: Settings, callback: StatusCallback) 
     stopping.check()
 
     def hear(node: Any, status: str) -> None:  # noqa: ANN401 - nipype's status_callback
+        if status == "end" and not isinstance(plugin, DistributedPluginBase):
+            stopping.check()  # Linear tells the end also of a node that a signal has cut off
         callback(node, status)
         stopping.check()
 

@@ -58,6 +58,9 @@ class Monitor:
         workflow = next((part for part in str(node.fullname).split(".") if part in self._outputs), None)
         if workflow is None or node.name not in STAGES:
             return
+        earlier = self.outcomes.get(self._outputs[workflow].scan.name)
+        if earlier is not None and earlier.result == "failed":
+            return  # Linear tells the end also of nodes that it leaves out after a failure
         outputs, stage = self._outputs[workflow], str(node.name)
         name = outputs.scan.name
         if status == "start":
@@ -68,7 +71,7 @@ class Monitor:
                 self._finish(outputs, scored_outcome(outputs), None)
                 if self._clean:
                     shutil.rmtree(Path(node.output_dir()).parent, ignore_errors=True)
-        elif name not in self.outcomes:
+        else:
             failure = _failure(Path(node.output_dir()) / FAILURE)
             reason = f"{failure['reason']} (while: {stage})"
             outcome = Outcome(name, "failed", reason=reason, exit_code=int(failure["exit_code"]))

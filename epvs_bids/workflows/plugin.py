@@ -24,12 +24,13 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
+from nipype import config as nipype_config
 from nipype.pipeline.plugins.base import DistributedPluginBase, PluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from epvs_bids import stopping
 from epvs_bids.errors import TryAgainError
-from epvs_bids.files import write_json
+from epvs_bids.files import make_folder, write_json
 from epvs_bids.interfaces.base import FAILURE
 
 _LOGGER = logging.getLogger(__name__)
@@ -99,7 +100,9 @@ class ProcessPlugin(_Stoppable, MultiProcPlugin):
         self._taskid += 1
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_run_node, args=(node, updatehash, self._taskid, theirs, _log_levels()), name=node.fullname
+            target=_run_node,
+            args=(node, updatehash, self._taskid, theirs, _log_levels(), nipype_config.resource_monitor),
+            name=node.fullname,
         )
         process.start()
         theirs.close()
@@ -221,14 +224,22 @@ class _Sender(logging.Handler):
             self._connection.send(record)
 
 
-def _run_node(
-    node: _Node, updatehash: bool, taskid: int, connection: Connection, levels: Mapping[str, int]
+def _run_node(  # noqa: PLR0917 - multiprocessing passes them by place
+    node: _Node,
+    updatehash: bool,
+    taskid: int,
+    connection: Connection,
+    levels: Mapping[str, int],
+    monitored: bool,
 ) -> None:
     """Run a node in this process and send what came of it; ends when the main process does."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["NIPYPE_NO_ET"] = "1"
+    nipype_config.resource_monitor = monitored
+    if monitored:  # the monitor leaves its samples in the current folder
+        os.chdir(make_folder(Path(node.output_dir()).parent))
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     lock = threading.Lock()
     for name, level in levels.items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,10 +255,10 @@ def test_a_stopped_run_ends_in_seconds_and_goes_on(
         if "sub-01_PDw: segment" in line:
             break
     process.send_signal(number)
-    begun = time.monotonic()
     rest = process.stderr.read()
-    assert process.wait(120) == code, rest
-    assert time.monotonic() - begun < 60  # a few seconds on an idle machine
+    assert process.wait(600) == code, rest
+    # Told by what it still did, not by the clock, which a busy machine slows down.
+    assert not re.search(r"sub-01_PDw: (register|extract|score)", rest), rest
     assert "the same command goes on from here" in rest
     read = [when for name, when in node_results(tmp_path / "w").items() if name.endswith("/read")]
     assert main(words) == 0
