@@ -87,7 +87,7 @@ def _plain(matrix: np.ndarray) -> list[list[float]]:
 
 
 def _stock(fixed: Volume, moving: Volume, mask: np.ndarray, threads: int) -> Callable[[], np.ndarray]:
-    """Prepare itk-elastix as it comes: its default rigid parameters, from centre of gravity to centre of gravity."""
+    """Prepare itk-elastix as it comes: default rigid parameters, started from the centres of gravity."""
     import itk
 
     from epvs_bids.anatomy.elastix import _euler_matrix, _to_itk
@@ -109,11 +109,12 @@ def _stock(fixed: Volume, moving: Volume, mask: np.ndarray, threads: int) -> Cal
     return run
 
 
-def registered() -> Path:
-    """Return a file with the transform from the template's mm to the scan's, made once."""
-    path = FOLDER / "data" / "paper-scan-transform.npy"
+def prepared() -> Path:
+    """Return a file with what making a region needs beside the scan, made once: mask and transform."""
+    path = FOLDER / "data" / "paper-scan-prepared.npz"
     if not path.is_file():
-        np.save(path, np.array(register("ours", 1)()))
+        mask = basal_ganglia_mask(load_labels(scan_paths()[1])[0])
+        np.savez(path, mask=np.packbits(mask), matrix=np.array(register("ours", 1)()))
     return path
 
 
@@ -127,18 +128,16 @@ def read_bytes(path: str) -> Callable[[], int]:
     return run
 
 
-def make_region(method: str, threads: int, transform: str) -> Callable[[], float]:
+def make_region(method: str, threads: int, given_in: str) -> Callable[[], float]:
     """Make the region from the scan's file; labels and transform are given. Returns the region's mean."""
-    path, labels_path = scan_paths()
-    mask = basal_ganglia_mask(load_labels(labels_path)[0])
+    path, _ = scan_paths()
+    shape = nib.load(path).shape
+    with np.load(given_in) as stored:
+        mask = np.unpackbits(stored["mask"], count=int(np.prod(shape))).reshape(shape).view(np.bool_)
+        matrix = stored["matrix"]
     template = get_template(FALLBACK_TEMPLATE).image
     grid = template_grid(template.affine, template.data.shape)
-    given: dict[str, Any] = {
-        "mask": mask,
-        "transform": np.load(transform),
-        "grid": grid,
-        "params": RoiParameters(),
-    }
+    given: dict[str, Any] = {"mask": mask, "transform": matrix, "grid": grid, "params": RoiParameters()}
     if method == "ours":
         return lambda: _ours(path, given, threads)
     return lambda: {"scipy": _scipy, "nilearn": _nilearn}[method](path, given)

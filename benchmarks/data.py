@@ -1,4 +1,4 @@
-"""What is measured on: a simulated scan of 512 × 512 × 192 voxels, and data sets of copies and of empty files."""
+"""What is measured on: a simulated scan of 512 × 512 × 192 voxels, copies of a scan, empty files, tables."""
 
 from __future__ import annotations
 
@@ -75,8 +75,11 @@ def copies(participants: int) -> Path:
 def _make_copies(folder: Path, participants: int) -> None:
     from epvs_bids.simulation.cohort import CohortSettings, simulate_cohort
 
-    one = folder / "one"
-    simulate_cohort(one, CohortSettings(participants=1, voxel_size=(1.0, 1.0, 1.0), seed=2))
+    if participants == 1:
+        simulate_cohort(folder, CohortSettings(participants=1, voxel_size=(1.0, 1.0, 1.0), seed=2))
+        return
+    one = copies(1)
+    shutil.copy(one / "dataset_description.json", folder)
     for number in range(1, participants + 1):
         label = f"sub-{number:02d}"
         (folder / label / "anat").mkdir(parents=True)
@@ -84,8 +87,6 @@ def _make_copies(folder: Path, participants: int) -> None:
             os.link(path, folder / label / "anat" / path.name.replace("sub-01", label))
         subject = folder / "derivatives" / "freesurfer" / label
         shutil.copytree(one / "derivatives" / "freesurfer" / "sub-01", subject, copy_function=os.link)
-    (one / "dataset_description.json").rename(folder / "dataset_description.json")
-    shutil.rmtree(one)
 
 
 def empty_files(participants: int, sessions: int) -> Path:

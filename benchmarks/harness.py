@@ -20,7 +20,7 @@ TOOLKITS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 """The environment of other toolkits, from `benchmarks/requirements.txt`."""
 
 
-class Unmeasured(Exception):
+class UnmeasuredError(Exception):
     """Something can't be measured here; the text says why."""
 
 
@@ -61,6 +61,8 @@ class Measurement:
         Seconds of each counted run, on the clock and of all threads.
     values
         What each run returned.
+    first
+        Seconds of the very first run, on the clock.
     before, peak
         Bytes held before the first run, and at most.
     failure
@@ -71,6 +73,7 @@ class Measurement:
     wall: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
+    first: float = 0.0
     before: int = 0
     peak: int = 0
     failure: str = ""
@@ -115,6 +118,7 @@ class _Process:
         answer = self._answer()
         if answer:
             self.measurement.peak = answer["peak"]
+            self.measurement.first = self.measurement.first or answer["wall"]
         if answer and counted:
             self.measurement.wall.append(answer["wall"])
             self.measurement.processor.append(answer["processor"])
@@ -171,13 +175,34 @@ def measure(contender: Contender, *, runs: int = 1, warm_up: int = 0) -> Measure
 
     Raises
     ------
-    Unmeasured
+    UnmeasuredError
         It failed.
     """
     measurement = alternate([contender], runs=runs, warm_up=warm_up)[contender.name]
     if measurement.failure:
-        raise Unmeasured(f"{contender.name} {measurement.failure}")
+        raise UnmeasuredError(f"{contender.name} {measurement.failure}")
     return measurement
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of alternating runs: the median of the rounds' own ratios, and the least and the largest.
+
+    Neighbours in time are compared, so that a machine that slows down slows both.
+    """
+
+    value: float
+    least: float
+    largest: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.least:.2f}–{self.largest:.2f})"
+
+
+def ratio(ours: Sequence[float], others: Sequence[float]) -> Ratio:
+    """Return the ratio of the runs of two contenders that alternated."""
+    each = [mine / theirs for mine, theirs in zip(ours, others, strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))
 
 
 @dataclass(frozen=True)
@@ -228,24 +253,26 @@ class Row:
         return cls(lines, [(str(what), str(value)) for what, value in values["absolute"]], values["notes"])
 
 
-def measured(name: str, measure_row: Callable[[], Row], *, fresh: bool) -> Row:
-    """Return a row's result, measuring it unless an earlier call has.
+def measured(name: str, measure_row: Callable[[], Row] | None, *, fresh: bool) -> Row:
+    """Return a row's result: that of an earlier call, else measured now.
 
     Parameters
     ----------
     name
         Of the row.
     measure_row
-        Measures.
+        Measures; None takes an earlier result or leaves the row empty.
     fresh
-        Measure even so.
+        Measure even where there is a result.
     """
     path = FOLDER / "rows" / f"{name}.json"
     if path.is_file() and not fresh:
         return Row.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    if measure_row is None:
+        return Row(notes=[f"`{name}` was not measured."])
     try:
         row = measure_row()
-    except Unmeasured as reason:
+    except UnmeasuredError as reason:
         return Row(notes=[f"`{name}` was not measured: {reason}."])
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".new")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def operations(architecture: Architecture) -> float:
     if architecture.head == "sum":
         return total + 2 * inputs * architecture.maps * float(np.prod(shape))
     widths = [inputs * int(np.prod(shape // np.minimum(4, shape))), *architecture.dense, 1]
-    return total + sum(2.0 * a * b for a, b in zip(widths, widths[1:], strict=False))
+    return total + sum(2.0 * a * b for a, b in pairwise(widths))
 
 
 def forward(name: str, threads: int, device: str = "cpu", half: bool = False) -> Callable[[], float]:
@@ -118,6 +119,25 @@ def training_step(
             return float(loss())
 
     return one_step if step else one_forward
+
+
+def gpu_forward(name: str, threads: int, half: bool) -> Callable[[], dict[str, float]]:
+    """Score the region on the GPU; returns the most bytes that it held."""
+    return _on_gpu(forward(name, threads, device="cuda", half=half))
+
+
+def gpu_step(name: str, threads: int, checkpointing: bool) -> Callable[[], dict[str, float]]:
+    """Train for one step on the GPU; returns the most bytes that it held."""
+    return _on_gpu(training_step(name, threads, device="cuda", checkpointing=checkpointing))
+
+
+def _on_gpu(work: Callable[[], float]) -> Callable[[], dict[str, float]]:
+    def run() -> dict[str, float]:
+        value = work()
+        torch.cuda.synchronize()
+        return {"value": value, "peak": float(torch.cuda.max_memory_allocated())}
+
+    return run
 
 
 def options_named(name: str) -> TrainingOptions:

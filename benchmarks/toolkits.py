@@ -1,4 +1,4 @@
-"""The paper's network in ONNX Runtime, OpenVINO and Keras; runs in `.venv-bench`, knows nothing of epvs_bids."""
+"""The paper's network in ONNX Runtime, OpenVINO and Keras; runs in `.venv-bench`, without epvs_bids."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _onnx_model(weights: Weights, shape: tuple[int, ...]) -> bytes:
     nodes: list[Any] = []
     tensors: list[Any] = []
 
-    def add(kind: str, *arrays: np.ndarray, **options: Any) -> None:
+    def add(kind: str, *arrays: np.ndarray, **options: object) -> None:
         names = [f"w{len(tensors) + k}" for k in range(len(arrays))]
         tensors.extend(numpy_helper.from_array(a, name) for a, name in zip(arrays, names, strict=True))
         before = f"v{len(nodes)}" if nodes else "region"

@@ -1,8 +1,8 @@
-"""A process that does one thing again and again when told to: `python -m benchmarks.worker MODULE:FACTORY JSON`.
+"""A process that does one thing when told to: `python -m benchmarks.worker MODULE:FACTORY JSON`.
 
-The factory gets the JSON's values as keyword arguments and returns a function of no arguments, which is what is
-timed; what that returns (a number, or a mapping of numbers) is passed on. Lines on standard input: `run` or
-`end`. Lines on standard output: one JSON object for each.
+The factory gets the JSON's values as keyword arguments and returns a function of no arguments, which is
+what is timed; what that returns (a number, or a mapping of numbers) is passed on. Each line `run` on
+standard input is answered by one JSON object on standard output; any other line ends it.
 """
 
 from __future__ import annotations
