@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SAMSEG_PYTHON ?= $(shell command -v python3.11 || command -v $(PYTHON))
 SAMSEG_VENV   ?= .venv-samseg
 
-.PHONY: help setup demo test lint types test-slow model evidence image-test slurm-test clean
+.PHONY: help setup demo test lint types test-slow model evidence bench image-test slurm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -53,6 +53,17 @@ model: setup  ## train the default model anew on simulated regions (resumable)
 evidence: setup  ## docs/evidence.md: the paper's tables and figures on a simulated cohort
 	$(BIN)/python tools/make_evidence.py
 
+# Other toolkits have an environment of their own; without it the rows about them say so.
+BENCH_VENV := .venv-bench
+$(BENCH_VENV)/.tried: benchmarks/requirements.txt
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $< >$(BENCH_VENV)/install.log 2>&1 \
+	  || echo 'The other toolkits could not be installed; see $(BENCH_VENV)/install.log.'
+	@touch $@
+
+bench: setup $(BENCH_VENV)/.tried  ## benchmarks/RESULTS.md: speed beside other programs (half an hour, resumable)
+	$(BIN)/python -m benchmarks
+
 image-test: setup  ## build the image without pulling one, and run it as users do (root, podman, debootstrap)
 	container/test_image.sh
 
@@ -60,4 +71,4 @@ slurm-test: setup  ## the participant level on a one-node Slurm (root, slurm, mu
 	tools/slurm/run_test.sh
 
 clean:
-	rm -rf $(VENV) $(SAMSEG_VENV) build dist $(DEMO) *.egg-info
+	rm -rf $(VENV) $(SAMSEG_VENV) $(BENCH_VENV) .bench build dist $(DEMO) *.egg-info

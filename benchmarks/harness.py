@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".bench"
@@ -81,7 +82,7 @@ class Measurement:
     @property
     def seconds(self) -> float:
         """Median of the counted runs, on the clock."""
-        return statistics.median(self.wall)
+        return float(np.median(self.wall))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -202,7 +203,7 @@ class Ratio:
 def ratio(ours: Sequence[float], others: Sequence[float]) -> Ratio:
     """Return the ratio of the runs of two contenders that alternated."""
     each = [mine / theirs for mine, theirs in zip(ours, others, strict=True)]
-    return Ratio(statistics.median(each), min(each), max(each))
+    return Ratio(float(np.median(each)), min(each), max(each))
 
 
 @dataclass(frozen=True)
