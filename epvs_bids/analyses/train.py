@@ -186,7 +186,8 @@ def _tables(
                 }
             )
         )
-    return pd.DataFrame(measures), pd.concat(frames, ignore_index=True)
+    columns = ["model", "part", "n", "measure", "value", "ci_low", "ci_high", "ci_method"]
+    return pd.DataFrame(measures, columns=columns), pd.concat(frames, ignore_index=True)
 
 
 def _numbers(table: pd.DataFrame) -> dict[str, float]:
@@ -200,5 +201,6 @@ def _numbers(table: pd.DataFrame) -> dict[str, float]:
 def _summary(table: pd.DataFrame, folder: Path, scans: int) -> str:
     """Sum up in a sentence."""
     found = ", ".join(f"{part.removeprefix('icc11_')} {value:.2f}" for part, value in _numbers(table).items())
-    agreement_text = f"ICC(1,1) with the visual score: {found}. " if found else ""
+    too_few = "Too few scans were held out to measure its agreement. "
+    agreement_text = f"ICC(1,1) with the visual score: {found}. " if found else too_few
     return f"Trained on {scans} scans. {agreement_text}Score scans with it by `participant --model {folder}`."

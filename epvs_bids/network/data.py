@@ -96,7 +96,7 @@ def common_preprocessing(regions: Sequence[RatedRegion]) -> dict[str, Any]:
     first: dict[str, Any] | None = None
     for region in regions:
         sidecar = region.path.with_name(region.path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-        made = read_json(sidecar).get("Preprocessing")
+        made = read_json(sidecar).get("Preprocessing") if sidecar.is_file() else None
         if not isinstance(made, dict):
             raise BadDataError(
                 f"{sidecar} does not say how the region was made; run the participant level again."

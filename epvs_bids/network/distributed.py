@@ -45,7 +45,8 @@ def workers() -> Iterator[Workers]:
         return
     joined_here = not dist.is_initialized()
     if joined_here:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # Both where there are GPUs: `--device cpu` needs gloo there too.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Workers(dist.get_rank(), count)
     finally:

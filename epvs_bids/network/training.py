@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -150,6 +151,8 @@ def _start(
     use_checkpointing_where_needed(network, device)
     model: nn.Module = network
     if workers.count > 1:
+        # Gradients of channels-last weights are copied into the buckets, which costs nothing that is felt.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         model = DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
     optimiser = make_optimiser(network, options)
     half = device.type == "cuda" and not torch.cuda.is_bf16_supported()

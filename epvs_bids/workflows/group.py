@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,12 @@ def run_group(settings: Settings) -> int:
     names = _chosen(study.options.analyses)
     if not study.options.analyses:
         _require_scores(study)
-    records = [_run_one(name, study) for name in names]
+    leads = os.environ.get("RANK", "0") == "0"  # `torchrun` starts helpers, which neither write nor speak
+    if not leads:
+        logging.getLogger("epvs_bids").setLevel(logging.CRITICAL)
+    records = [_run_one(name, study, write=leads) for name in names]
+    if not leads:
+        return _exit_code(records, requested=bool(study.options.analyses))
     _write_scores(study)
     _write_records(records, study)
     write_group_page(study.output_dir)
@@ -113,8 +119,8 @@ class _Record:
     exit_code: int = 0
 
 
-def _run_one(name: str, study: Study) -> _Record:
-    """Run one analysis and write what it found."""
+def _run_one(name: str, study: Study, *, write: bool) -> _Record:
+    """Run one analysis and write what it found, if asked to."""
     LOGGER.info("%s: started", name)
     start = time.perf_counter()
     entry: dict[str, Any] = {"name": name, "status": "done", "reason": "", "summary": "", "numbers": {}}
@@ -124,7 +130,7 @@ def _run_one(name: str, study: Study) -> _Record:
         result = load_analysis(name).run(study)
         if result.skipped is not None:
             raise CannotRun(result.skipped)
-        entry |= _write_result(result, study.output_dir)
+        entry |= _write_result(result, study.output_dir) if write else {}
         LOGGER.info("%s: %s", name, result.summary)
     except CannotRun as reason:
         entry |= {"status": "skipped", "reason": str(reason)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,19 @@ def test_a_requested_analysis_that_can_not_run_ends_in_66(make_study: MakeStudy)
     study = make_study(10)
     assert run_group(settings_of(study, "reproducibility")) == 66
     assert entries(study.output_dir)["reproducibility"]["status"] == "skipped"
+
+
+def test_helpers_of_torchrun_compute_but_do_not_write(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(20)
+    before = sorted(study.output_dir.rglob("*"))
+    logger = logging.getLogger("epvs_bids")
+    monkeypatch.setattr(logger, "level", logger.level)
+    monkeypatch.setenv("RANK", "1")
+    assert run_group(settings_of(study, "summary")) == 0
+    assert run_group(settings_of(study, "reproducibility")) == 66
+    assert sorted(study.output_dir.rglob("*")) == before
 
 
 def test_unknown_analysis_and_empty_output_are_errors(make_study: MakeStudy, tmp_path: Path) -> None:
