@@ -90,6 +90,8 @@ def _stock(fixed: Volume, moving: Volume, mask: np.ndarray, threads: int) -> Cal
     """Prepare itk-elastix as it comes: default rigid parameters, started from the centres of gravity."""
     import itk
 
+    _ = itk.ElastixRegistrationMethod  # loads it as it comes, before ours does
+
     from epvs_bids.anatomy.elastix import _euler_matrix, _to_itk
 
     itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)
