@@ -13,6 +13,7 @@ import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.plugins.base import DistributedPluginBase, PluginBase
 
 from epvs_bids.files import read_json
 from epvs_bids.interfaces.base import FAILURE
@@ -20,7 +21,7 @@ from epvs_bids.settings import Settings
 from epvs_bids.stopping import Stopped, stoppable
 from epvs_bids.workflows import plugin as plugin_module
 from epvs_bids.workflows.engine import configure, run_graph
-from epvs_bids.workflows.plugin import ProcessPlugin, describe_death
+from epvs_bids.workflows.plugin import ProcessPlugin, describe_death, mended
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +153,36 @@ def test_every_plugin_hears_of_a_signal_through_its_status(name: str, tmp_path: 
         run_graph(workflow, settings, hear)
     assert heard[0] == ("first", "start")
     assert "second" not in [name for name, _ in heard]
+
+
+class Queue(DistributedPluginBase):
+    """Like nipype's plugins for schedulers: jobs are sent away, and asked after."""
+
+    def __init__(self, plugin_args: dict[str, Any]) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self.sent: list[str] = []
+
+    def _submit_job(self, node: Node, updatehash: bool = False) -> int:
+        self.sent.append(node.name)
+        return len(self.sent)
+
+    def _get_result(self, taskid: int) -> dict[str, Any] | None:
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return None
+
+
+def test_a_plugin_for_schedulers_ends_soon_after_a_signal(tmp_path: Path) -> None:
+    workflow = Workflow("wf", base_dir=str(tmp_path))
+    only = node(DOUBLE, "only")
+    only.inputs.value = 3
+    workflow.add_nodes([only])
+    workflow.config["execution"] = {"crashdump_dir": str(tmp_path), "poll_sleep_duration": "0.1"}
+    plugin = mended(Queue)({})
+    with pytest.raises(Stopped), stoppable():
+        workflow.run(plugin=plugin)
+    assert plugin.sent == ["only"]
+    assert mended(PluginBase) is PluginBase
 
 
 def test_words_for_each_death() -> None:
