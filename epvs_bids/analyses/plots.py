@@ -10,10 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from epvs_bids.reports.style import BAND, BLUE, CYCLE, LINES, MARKERS, MUTED, VERMILLION, new_figure
+from epvs_bids.reports.style import (
+    BAND,
+    BLUE,
+    CYCLE,
+    LINES,
+    MARKERS,
+    MUTED,
+    VERMILLION,
+    dot_style,
+    new_figure,
+    whole_numbers,
+)
 from epvs_bids.statistics.agreement import BlandAltman
 
-POINT = {"s": 14, "alpha": 0.45, "linewidths": 0}
+
+def _dots(count: int) -> dict[str, float]:
+    """Style of a scatter of so many points."""
+    diameter, opacity = dot_style(count)
+    return {"s": diameter**2, "alpha": opacity, "linewidths": 0}
 
 
 def _limits(axis: Axes, *values: ArrayLike) -> tuple[float, float]:
@@ -35,6 +50,7 @@ def distribution(series: Mapping[str, ArrayLike]) -> Figure:
         width = max(1.0, np.ceil((last - first) / 60))
         axis.hist(array, bins=np.arange(first - 0.5, last + width + 0.5, width), color=BLUE)
         axis.set(title=name, xlabel="EPVS (count)", ylabel="scans (number)")
+        whole_numbers(axis)
     return figure
 
 
@@ -51,7 +67,7 @@ def scatter(reference: ArrayLike, scores: Mapping[str, ArrayLike], *, reference_
         width=3.6 * columns, height=3.5 * rows, rows=rows, columns=columns, squeeze=False
     )
     for axis, (name, values) in zip(axes.flat, scores.items(), strict=False):
-        axis.scatter(x + jitter, values, color=BLUE, **POINT)
+        axis.scatter(x + jitter, values, color=BLUE, **_dots(x.size))
         low, high = _limits(axis, x, values)
         axis.plot([low, high], [low, high], color=MUTED, linewidth=1, linestyle="--")
         axis.set(title=name, xlabel=f"{reference_name} (EPVS)", ylabel="score (EPVS)", aspect="equal")
@@ -66,7 +82,7 @@ def bland_altman_plot(
     """Difference against mean, with bias and limits of agreement and their intervals; in EPVS."""
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     figure, axis = new_figure(width=5.2, height=3.6)
-    axis.scatter((x + y) / 2, y - x, color=BLUE, **POINT)
+    axis.scatter((x + y) / 2, y - x, color=BLUE, **_dots(x.size))
     for estimate, name, style in (
         (result.upper, "+1.96 SD", "--"),
         (result.bias, "mean", "-"),

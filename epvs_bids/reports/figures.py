@@ -16,7 +16,9 @@ from epvs_bids.reports.style import (
     MUTED,
     SALIENCY_COLOURMAP,
     VERMILLION,
+    dot_style,
     new_figure,
+    whole_numbers,
 )
 from epvs_bids.reports.volumes import AXIAL, CORONAL, SAGITTAL, Image, Limits, Point, plane, window
 
@@ -192,6 +194,7 @@ def _histogram(axis: Axes, scores: NDArray[np.float64], score: float, spread: fl
     axis.axvline(score, color=VERMILLION, linewidth=2.2)
     axis.margins(y=0.18)
     axis.set(xlabel="Score (EPVS)", ylabel="Scans (number)", title=f"Among {len(scores)} scans")
+    whole_numbers(axis)
     axis.annotate(
         "this scan",
         (score, 1.0),
@@ -215,7 +218,10 @@ def _against_age(
     age: float | None,
 ) -> None:
     """Draw score against age, with the mean of each five years of age where at least three scans are."""
-    axis.plot(ages, scores, "o", color=BLUE, alpha=0.45, markersize=4, markeredgewidth=0, rasterized=True)
+    size, opacity = dot_style(len(scores))
+    axis.plot(
+        ages, scores, "o", color=BLUE, alpha=opacity, markersize=size, markeredgewidth=0, rasterized=True
+    )
     groups = np.floor(ages / 5)
     centres = [group for group in np.unique(groups[np.isfinite(groups)]) if (groups == group).sum() >= 3]
     if len(centres) >= 2:

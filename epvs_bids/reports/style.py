@@ -18,9 +18,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from epvs_bids.files import atomic_write, make_folder
@@ -126,6 +128,16 @@ def _finish(figure: Figure) -> None:
             axis.set_title("", loc="center")
         if legend := axis.get_legend():
             legend.set_frame_on(False)
+
+
+def dot_style(count: int) -> tuple[float, float]:
+    """Diameter (points) and opacity of dots: bold where they are few, faint where they lie on each other."""
+    return (5.5, 0.9) if count <= 60 else (4.5, 0.6) if count <= 300 else (3.8, 0.4)
+
+
+def whole_numbers(axis: Axes) -> None:
+    """Put ticks of the vertical axis, a number of scans, at whole numbers only."""
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def to_svg(figure: Figure) -> bytes:
