@@ -18,20 +18,20 @@ sys.path.insert(0, str(ROOT / "tests" / "reports"))
 
 from browser import Browser, chromium  # noqa: E402
 
-WIDTH, HEIGHT, COLOURS = 1280, 1500, 160
+WIDTH, HEIGHT = 1280, 1500
 READY = "const box = document.querySelector('.viewer'); return !box || box.dataset.ready === 'true'"
 OVERLAY = "document.querySelector('.show-saliency')?.click()"
 
 
 def take(browser: Browser, page: Path, target: Path) -> None:
-    """Open a page, wait for its viewer, show the saliency map, and keep the top of it as a small PNG."""
+    """Open a page, wait for its viewer, show the saliency map, and keep the top of it."""
     browser.driver.set_window_size(WIDTH, HEIGHT)
     browser.open(page)
     WebDriverWait(browser.driver, 120).until(lambda driver: driver.execute_script(READY))
     browser.driver.execute_script(OVERLAY)
     browser.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
     picture = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png())).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    picture.save(target, optimize=True)
     print(f"{target}: {target.stat().st_size // 1000} kB")
 
 
