@@ -151,10 +151,11 @@ def _figure_5(curves: pd.DataFrame, most: int) -> str:
 
 def _figure_9(ages: pd.DataFrame, truth: float) -> str:
     """Rate ratios by the paper's model, and the comparison of models."""
-    rows = []
+    rows, held = [], 0
     for name, models in ages.groupby("series", sort=False):
         zinb = models.iloc[0]
-        inside = "yes" if zinb["low"] <= truth <= zinb["high"] else "**no**"
+        holds = bool(zinb["low"] <= truth <= zinb["high"])
+        inside, held = "yes" if holds else "**no**", held + holds
         best = models.loc[models["aic"].idxmin(), "model"]
         ratio = _ci(zinb["ratio"], zinb["low"], zinb["high"])
         rows.append([SERIES[name], ratio, PAPER_AGE.get(name, "–"), inside, str(best), str(zinb["note"])])
@@ -166,7 +167,9 @@ def _figure_9(ages: pd.DataFrame, truth: float) -> str:
     return (
         "\n## Fig. 9: EPVS and age\n\nRate ratio per decade of the zero-inflated negative binomial, 95 % "
         "interval:\n\n"
-        + _markdown(header, rows) + "\nAkaike's information criterion of all models:\n\n"
+        + _markdown(header, rows)
+        + f"\nThe rate ratio that the counts were drawn with, {truth:.2f}, lies in the interval of {held} of "
+        f"the {len(rows)} series.\n\nAkaike's information criterion of all models:\n\n"
         + _markdown(["series", *ages["model"].unique()], aic)
         + "\n![Mean count per 5 years of age](figures/evidence-fig9.png)\n"
     )  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 from epvs_bids.analyses.base import CannotRun
 from epvs_bids.errors import BadDataError, EPVSError
 from epvs_bids.files import MISSING, read_json
+from epvs_bids.reports.outputs import entity
 
 SCORE_COLUMNS = (
     "region",
@@ -41,16 +42,11 @@ class Region:
     image: Path
 
 
-def _entity(name: str, key: str) -> str:
-    """`key-label` in the file name `name`, or an empty string."""
-    return next((part for part in name.split("_") if part.startswith(f"{key}-")), "")
-
-
 def find_regions(output_dir: Path) -> tuple[Region, ...]:
     """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan."""
     paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-roi_*.nii.gz"))
     return tuple(
-        Region(_entity(path.name, "sub"), _entity(path.name, "ses"), path.name.split("_space-")[0], path)
+        Region(entity(path.name, "sub"), entity(path.name, "ses"), path.name.split("_space-")[0], path)
         for path in paths
     )
 
@@ -66,8 +62,8 @@ def _read_one(path: Path) -> list[dict[str, str]]:
         if name not in header:
             raise BadDataError(f"{path}, column {name}: it is missing; {REMEDY}")
     labels = {
-        "participant_id": _entity(path.name, "sub"),
-        "session_id": _entity(path.name, "ses"),
+        "participant_id": entity(path.name, "sub"),
+        "session_id": entity(path.name, "ses"),
         "scan": path.name.split("_desc-")[0],
     }
     rows = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from epvs_bids.reports.outputs import entity
+
 SUFFIXES = ("PDw", "T2w", "PDT2")
 """Contrasts by preference: one scan a session is rated."""
 
@@ -33,17 +35,13 @@ class Scan:
     transform: Path
 
 
-def _entity(name: str, key: str) -> str:
-    return next((part for part in name.split("_") if part.startswith(f"{key}-")), "")
-
-
 def _suffix(path: Path) -> str:
     return path.name.removesuffix(".nii.gz").rsplit("_", 1)[-1]
 
 
 def _transform(image: Path) -> Path | None:
     """Find the transform of a scan, or None where it was not saved."""
-    stem, space = image.name.split("_space-")[0], _entity(image.name, "space").removeprefix("space-")
+    stem, space = image.name.split("_space-")[0], entity(image.name, "space").removeprefix("space-")
     found = sorted(image.parent.glob(f"{stem}_from-*_to-{space}_mode-image_xfm.*"))
     ours = [path for path in found if f"_from-{_suffix(image)}_" in path.name and path.suffix != ".json"]
     return ours[0] if ours else None
@@ -70,7 +68,7 @@ def find_scans(output_dir: Path) -> tuple[list[Scan], list[str]]:
     left_out: list[str] = []
     images = output_dir.glob("sub-*/**/anat/sub-*_space-MNI152*_res-05_desc-preproc_*.nii.gz")
     for image in sorted(images, key=_preference):
-        key = (_entity(image.name, "sub"), _entity(image.name, "ses"))
+        key = (entity(image.name, "sub"), entity(image.name, "ses"))
         transform = _transform(image)
         if key in scans:
             left_out.append(f"{image.name}: {scans[key].image.name} of the same session is rated.")
