@@ -231,7 +231,7 @@ def _scan(path: Path, t1ws: dict[str, list[Path]]) -> Scan:
     same = [t1w for t1w in ours if labels_of(t1w)[1] == session]
     t1w = _best(same or ours) if ours else None
     volume = _proton_density_volume(path) if path.name.partition(".")[0].endswith("_PDT2") else None
-    _LOGGER.info("%s is scored%s.", path.name, f", with {t1w.name} for its segmentation" if t1w else "")
+    _LOGGER.info("%s will be scored%s.", path.name, f", with {t1w.name} for its segmentation" if t1w else "")
     return Scan(participant, session, path, volume, t1w)
 
 
