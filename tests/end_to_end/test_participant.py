@@ -260,6 +260,8 @@ def test_a_stopped_run_ends_in_seconds_and_goes_on(
     # Told by what it still did, not by the clock, which a busy machine slows down.
     assert not re.search(r"sub-01_PDw: (register|extract|score)", rest), rest
     assert "the same command goes on from here" in rest
+    if number == signal.SIGINT:  # going on afterwards is the same
+        return
     read = [when for name, when in node_results(tmp_path / "w").items() if name.endswith("/read")]
     assert main(words) == 0
     assert [when for name, when in node_results(tmp_path / "w").items() if name.endswith("/read")] == read

@@ -265,7 +265,7 @@ def test_eight_at_once(  # noqa: PLR0917
     words = ("participant", "-w", tmp_path / "work", "--model", model, *OFFLINE)
     jobs = [start(bids, out, *words, "--participant-label", label, home=tmp_path) for label in labels]
     for job in jobs:
-        shown, _ = job.communicate(timeout=900)
+        shown, _ = job.communicate(timeout=1800)
         assert job.returncode == mark.kwargs["code"], shown
     for path in out.rglob("*.json"):
         json.loads(path.read_text())
