@@ -60,7 +60,7 @@ def cases(bids_dir: Path, output_dir: Path) -> Iterator[Case]:
         suffix = source.name.split(".")[0].rpartition("_")[2]
         transform = next(path.parent.glob(f"{name}_from-{suffix}_to-*_mode-image_xfm.txt"))
         space = transform.name.partition("_to-")[2].partition("_")[0]
-        template = load_volume(get_template(space, suffix).image)
+        template = get_template(space, suffix).image
         yield Case(
             name=f"{name}_{suffix}",
             scan=load_volume(source),
@@ -99,13 +99,14 @@ def brightest_spots(roi: Roi) -> NDArray[np.float64]:
     Returns
     -------
     centres
-        (at most 6, 3) voxel indices: peaks of the white top-hat (2.5 mm) well inside the mask.
+        (at most 6, 3) voxel indices: peaks of the white top-hat (3.5 mm), 2 mm and more inside the mask, not
+        part of large fluid.
     """
-    inside = ndimage.binary_erosion(roi.mask > 0.95, iterations=4)
-    inside &= roi.image < 1.9 * np.median(roi.image[inside])
-    inside = ndimage.binary_erosion(inside | (ndimage.white_tophat(roi.image, 7) > 0), iterations=2)
+    tissue = np.median(roi.image[roi.mask > 0.95])
+    fluid = ndimage.binary_opening(roi.image > 1.6 * tissue, iterations=4)
+    edge = ndimage.binary_dilation((roi.mask < 0.9) | fluid, iterations=4)
     smooth = ndimage.gaussian_filter(roi.image, 0.8)
-    stands_out = np.where(inside, ndimage.white_tophat(smooth, 5), 0)
+    stands_out = np.where(edge, 0, ndimage.white_tophat(smooth, 7))
     peaks = (ndimage.maximum_filter(stands_out, 9) == stands_out) & (stands_out > 0)
     found = np.argwhere(peaks)
     order = np.argsort(-stands_out[tuple(found.T)])[:SPOTS]

@@ -114,9 +114,16 @@ HELD_OUT = RegionSettings(
     mimics=Mimics(lacunes=1.2, hyperintensities=3.0),
     voxel_sizes=((0.55, 0.55, 1.0, -1), (0.9, 0.9, 0.9, -1), (0.5, 0.5, 2.5, 2), (0.75, 0.75, 2.8, 2)),
     noise=(0.015, 0.08),
+    blur=(0.8, 1.5),
+    smoothing=(0.0, 0.0),
+    sharpening=(0.0, 0.0),
     visibility=(0.65, 1.0),
+    epvs_contrast=(1.4, 2.2),
+    texture=(0.3, 2.5),
+    grain=(1.5, 1.5),
+    iron=(0.0, 0.25),
 )
-"""Another calibre distribution, noise and resolution, and more lacunes than training ever sees."""
+"""Another calibre distribution and resolution, more lacunes; looks without training's extremes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,10 +206,10 @@ def simulate_region(
     rng, about_mimics, about_epvs, about_look, about_scan = (
         np.random.default_rng((seed, part, scan_number if part == 4 else 0)) for part in range(5)
     )
+    drawn = draw_count(rng, *settings.counts, most=settings.max_count)
+    count = drawn if count is None else count
     if anatomy is None:
         anatomy = draw_anatomy(draw_person(rng, pose=settings.pose), REGION)
-    if count is None:
-        count = draw_count(rng, *settings.counts, most=settings.max_count)
     mimics = draw_mimics(about_mimics, anatomy, settings.mimics)
     epvs = draw_epvs(about_epvs, anatomy, count, settings.epvs, visibility=settings.visibility)
     lesions = (*mimics, *extra, *epvs)
