@@ -127,7 +127,7 @@ def _make_scored(folder: Path, participants: int) -> None:
     people = {"participant_id": labels, "age": age, "sex": generator.choice(["F", "M"], participants)}
     pd.DataFrame(people).to_csv(bids / "participants.tsv", sep="\t", index=False)
     ratings = {f"rater{k}": np.maximum(counts + generator.integers(-2, 3, participants), 0) for k in "ABC"}
-    table = pd.DataFrame({"participant_id": labels, **ratings})
+    table = pd.DataFrame({"participant_id": labels, "session_id": "ses-1", **ratings})
     table.to_csv(bids / "phenotype" / "epvs.tsv", sep="\t", index=False)
     for label, count in zip(labels, counts, strict=True):
         for session in ("ses-1", "ses-2"):
