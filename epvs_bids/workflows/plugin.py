@@ -37,7 +37,12 @@ _LOGGER = logging.getLogger(__name__)
 
 _Node = Any  # nipype carries no types
 
-PRELOADED = ["epvs_bids.interfaces.scan", "epvs_bids.interfaces.derivatives", "epvs_bids.network.inference"]
+PRELOADED = [
+    "epvs_bids.interfaces.scan",
+    "epvs_bids.interfaces.derivatives",
+    "epvs_bids.network.inference",
+    "epvs_bids.reports.pages",
+]
 """Imported once, by the server that the nodes' processes are forked from."""
 
 _LOGGERS = ("epvs_bids", "nipype.workflow", "nipype.interface", "nipype.utils")
