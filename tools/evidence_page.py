@@ -1,5 +1,6 @@
 """Writes docs/evidence.md from the numbers that make_evidence.py found."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,6 +73,8 @@ DIFFERENCES = """
 
 
 def _ci(value: float, low: float, high: float, digits: int = 2) -> str:
+    if math.isnan(value):  # a constant method has no correlation
+        return "n/a"
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
