@@ -57,7 +57,7 @@ def _read_points(path: Path, rater: str | None) -> Points:
     if "rater" in frame.columns and len(frame):
         theirs = frame["rater"] == rater
         frame = frame[theirs if theirs.any() else frame["rater"] == frame["rater"].iloc[0]]
-    points = frame[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce")
+    points = frame[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     bad = points.index[~np.isfinite(points).all(axis=1)]
     if len(bad):
         raise BadDataError(f"{path}, row {bad[0] + 2}: x, y and z must be numbers")
