@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from running import OFFLINE, judge, start
 from epvs_bids.files import atomic_write
 
 Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
+Cohort = Callable[[list[str]], Path]
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for mounts and namespaces")
 EARLIER = "what was finished before"
 
@@ -169,13 +171,23 @@ def test_gpu_without_memory(
 
 
 @pytest.fixture
-def two_scans(
+def cohort(
     head: Head, describe_dataset: Callable[[Path], Path], add_scan: Callable[..., Path], tmp_path: Path
-) -> Path:
-    bids = describe_dataset(tmp_path / "bids")
-    for label in ("01", "02"):
-        add_scan(bids, f"sub-{label}_PDw", head)
-    return bids
+) -> Cohort:
+    """Write a data set with one scan for each label."""
+
+    def write(labels: list[str]) -> Path:
+        bids = describe_dataset(tmp_path / "bids")
+        for label in labels:
+            add_scan(bids, f"sub-{label}_PDw", head)
+        return bids
+
+    return write
+
+
+@pytest.fixture
+def two_scans(cohort: Cohort) -> Path:
+    return cohort(["01", "02"])
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -250,18 +262,9 @@ def test_full_output_disk(
     code=0,
     keeps="everything: files of all are whole, the group table is complete",
 )
-def test_eight_at_once(  # noqa: PLR0917
-    head: Head,
-    model: Path,
-    describe_dataset: Callable[[Path], Path],
-    add_scan: Callable[..., Path],
-    tmp_path: Path,
-    mark: pytest.Mark,
-) -> None:
-    bids, out = describe_dataset(tmp_path / "bids"), tmp_path / "out"
+def test_eight_at_once(cohort: Cohort, model: Path, tmp_path: Path, mark: pytest.Mark) -> None:
     labels = [f"{number:02}" for number in range(1, 9)]
-    for label in labels:
-        add_scan(bids, f"sub-{label}_PDw", head)
+    bids, out = cohort(labels), tmp_path / "out"
     words = ("participant", "-w", tmp_path / "work", "--model", model, *OFFLINE)
     jobs = [start(bids, out, *words, "--participant-label", label, home=tmp_path) for label in labels]
     for job in jobs:
@@ -283,32 +286,24 @@ def test_eight_at_once(  # noqa: PLR0917
     code=0,
     keeps="everything; memory stays flat, the work folder stays empty",
 )
-def test_endurance(  # noqa: PLR0917
-    head: Head,
-    model: Path,
-    describe_dataset: Callable[[Path], Path],
-    add_scan: Callable[..., Path],
-    tmp_path: Path,
-    mark: pytest.Mark,
-) -> None:
+def test_endurance(cohort: Cohort, model: Path, tmp_path: Path, mark: pytest.Mark) -> None:
     """EPVS_ENDURANCE sets another number of participants."""
     number = int(os.environ.get("EPVS_ENDURANCE", "200"))
-    bids, out, work = describe_dataset(tmp_path / "bids"), tmp_path / "out", tmp_path / "work"
-    for index in range(number):
-        add_scan(bids, f"sub-{index:03}_PDw", head)
+    bids = cohort([f"{index:03}" for index in range(number)])
+    out, work = tmp_path / "out", tmp_path / "work"
     words = ("participant", "-w", work, "--model", model, "--clean-workdir", *OFFLINE)
     log = tmp_path / "log.txt"
     samples: list[tuple[int, int]] = []
     with log.open("w") as stream:
         process = start(bids, out, *words, home=tmp_path)
         main = psutil.Process(process.pid)
-        os.set_blocking(process.stdout.fileno(), False)
+        reader = threading.Thread(target=shutil.copyfileobj, args=(process.stdout, stream))
+        reader.start()
         while process.poll() is None:
-            stream.write(process.stdout.read() or "")
             if list(out.glob("sub-*/anat/*scores.tsv")):
                 samples.append((main.memory_info().rss, main.num_fds()))
             time.sleep(0.5)
-        stream.write(process.stdout.read() or "")
+        reader.join()
     assert process.returncode == mark.kwargs["code"], log.read_text()[-2000:]
     assert len(list(out.glob("sub-*/anat/*scores.tsv"))) == number
     tenth = max(len(samples) // 10, 1)
