@@ -30,7 +30,13 @@ COMMISSURE = (0.0, 2.5, -4.5)
 """Anterior commissure in MNI millimetres."""
 REGION_CENTRE = (0.0, 3.0, 1.0)
 """Centre of mass of the atlas' basal ganglia in MNI millimetres."""
+SIZE = 0.93
+"""Mean size of a head relative to the MNI template, which most heads have to be enlarged to fit (Buckner et al.
+2004, NeuroImage 23:724): basal ganglia of 20 mL on average, those of the atlas have 25."""
 _MARGIN = 14.0
+_LATTICE = (20, 23, 20)
+_SPACING = 12.0
+"""Points and distance in mm of the lattice on which the smooth deformation is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +89,7 @@ class Person:
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     rotation: tuple[float, float, float] = (0.0, 0.0, 0.0)
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    deformation: float = 1.3
+    deformation: float = 1.2
     ventricles: float = 0.0
     sulci: float = 0.0
 
@@ -128,7 +134,7 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
         Standard deviation in radians of the rotation that is left after a rigid registration.
     """
     width = rng.normal(0.0, 0.5) if age is None else (age - 65) / 15 * 0.4 + rng.normal(0, 0.3)
-    common = rng.normal(1.0, 0.035)
+    common = rng.normal(SIZE, 0.04)
     scale = common * rng.normal(1.0, 0.025, 3)
     rotation, shift = rng.normal(0, pose, 3), rng.normal(0, 20 * pose, 3)
     return Person(
@@ -136,7 +142,7 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
         scale=(float(scale[0]), float(scale[1]), float(scale[2])),
         rotation=(float(rotation[0]), float(rotation[1]), float(rotation[2])),
         shift=(float(shift[0]), float(shift[1]), float(shift[2])),
-        deformation=float(rng.uniform(0.6, 1.6)),
+        deformation=float(rng.uniform(0.6, 1.8)),
         ventricles=float(width + rng.normal(0, 0.3)),
         sulci=float(width + rng.normal(0, 0.3)),
     )
@@ -176,7 +182,7 @@ def _rotation(angles: tuple[float, float, float]) -> NDArray[np.float64]:
 def _template_positions(person: Person, box: Box, affine: NDArray[np.float64]) -> list[Array]:
     """Where each voxel of the box lies in the atlas crop, in its voxels: three float32 (X, Y, Z).
 
-    The smooth deformation is drawn on a 9 mm lattice fixed to the atlas' origin, so that a person looks the
+    The smooth deformation is drawn on a 12 mm lattice fixed to the atlas' origin, so that a person looks the
     same in boxes of any size.
     """
     centre = np.array(REGION_CENTRE)
@@ -185,7 +191,7 @@ def _template_positions(person: Person, box: Box, affine: NDArray[np.float64]) -
     offset = turn @ (box.affine[:3, 3] - np.array(person.shift) - centre) + centre - affine[:3, 3]
     axes = [np.arange(size, dtype=np.float32) for size in box.shape]
     rng = np.random.default_rng(person.seed)
-    lattice = rng.standard_normal((3, 26, 30, 26), dtype=np.float32) * person.deformation
+    lattice = rng.standard_normal((3, *_LATTICE), dtype=np.float32) * person.deformation
     positions = []
     for row in range(3):
         grid = np.float32(offset[row]) + np.zeros(box.shape, np.float32)
@@ -196,11 +202,11 @@ def _template_positions(person: Person, box: Box, affine: NDArray[np.float64]) -
 
 
 def _lattice_matrices(box: Box) -> list[Array]:
-    """Matrices from the 9 mm lattice to the box."""
+    """Matrices from the lattice to the box."""
     matrices = []
-    for axis, count in enumerate((26, 30, 26)):
+    for axis, count in enumerate(_LATTICE):
         mm = box.affine[axis, 3] + np.arange(box.shape[axis]) * box.voxel_size
-        matrices.append(operators.spline_noise(count, mm / 9.0 + count / 2 - (0, 2, 0)[axis]))
+        matrices.append(operators.spline_noise(count, mm / _SPACING + count / 2 + (0, 1.5, 0)[axis]))
     return matrices
 
 

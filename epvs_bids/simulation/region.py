@@ -98,7 +98,7 @@ class RegionSettings:
     epvs_contrast: tuple[float, float] = (1.3, 2.5)
     texture: tuple[float, float] = (0.2, 4.0)
     grain: tuple[float, float] = (1.0, 2.5)
-    iron: tuple[float, float] = (0.0, 0.4)
+    iron: tuple[float, float] = (0.0, 0.5)
     jitter: tuple[float, float] = (0.0, 0.08)
     mask_error: tuple[float, float] = (0.2, 0.9)
     pose: float = 0.07
