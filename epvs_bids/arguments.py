@@ -30,6 +30,9 @@ data, 66 missing input, 73 cannot create output, 74 input/output error, 75 try a
 signal. A failed participant never stops the others; when all failures are of one kind, the code is theirs.
 """
 
+_LEAST_MEMORY = 500
+"""MB; the smallest step takes as much, and a scheduler with less would wait for ever."""
+
 SEGMENTATIONS = ("auto", "existing", "freesurfer", "synthseg", "samseg")
 CONTRASTS = ("auto", "PDw", "T2w", "PDT2")
 
@@ -343,8 +346,10 @@ def _megabytes(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r}: a size such as 8000 (MB) or 8G is expected")
     factor = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2].upper()]
-    if (size := int(float(match[1]) * factor)) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: at least 1 MB is expected")
+    if (size := int(float(match[1]) * factor)) < _LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {size} MB are too few for a scan; a size such as 8000 (MB) or 8G is expected"
+        )
     return size
 
 

@@ -25,6 +25,7 @@ _REMEDIES = {
     errno.EPERM: "no permission to write there; choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder or mount it writable",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file of that name is in the way; choose another folder or remove the file",
     errno.EISDIR: "a folder of that name is in the way",
     errno.ENAMETOOLONG: "the name is too long for the file system",
 }
@@ -187,6 +188,8 @@ def _read_text(path: Path) -> str:
             raise MissingInputError(f"{path} is {reason}.") from error
         raise MissingInputError(f"There is no file {path}.") from error
     except UnicodeDecodeError as error:
-        raise BadDataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+        raise BadDataError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise InputOutputError(f"Cannot read {path}: {error.strerror or error}.") from error

@@ -18,7 +18,7 @@ from epvs_bids.bids.dataset import write_dataset_files
 from epvs_bids.bids.derivatives import NATIVE_SPACE, ScanOutputs
 from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import Scan, Selection, Unavailable, find_scans
-from epvs_bids.bids.validation import check_folders, validate
+from epvs_bids.bids.validation import check_folders, check_given, validate
 from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, TryAgainError
 from epvs_bids.files import make_folder, read_tsv, write_json
 from epvs_bids.interfaces.report import ParticipantPage
@@ -58,6 +58,8 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     if settings.bids_database_dir:
         writable["--bids-database-dir"] = settings.bids_database_dir
     check_folders(settings.bids_dir, writable)
+    subjects = [settings.fs_subjects_dir] if settings.fs_subjects_dir else []
+    check_given({"--fs-subjects-dir": subjects, "--derivatives": settings.derivatives})
     filters = read_filters(settings.bids_filter_file)
     if settings.validate:
         validate(settings.bids_dir)
