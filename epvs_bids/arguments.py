@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from epvs_bids import __version__
-from epvs_bids.errors import UnknownLevelError, UsageError
+from epvs_bids.errors import MissingInputError, UnknownLevelError, UsageError
 from epvs_bids.settings import GroupSettings, Level, Settings, TrainingSettings, available_cores
 
 EXAMPLES = """\
@@ -297,7 +297,15 @@ class _Axes(argparse.Action):
 def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an empty path")
-    return Path(text).expanduser().absolute()
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # neither databases nor JSON can hold such a name
+        remedy = "rename the folder, or set the locale (LC_ALL=C.UTF-8)"
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8 text: {remedy}") from None
+    try:
+        return Path(text).expanduser().absolute()
+    except (FileNotFoundError, RuntimeError) as error:  # the current folder, or a home, that is not there
+        raise MissingInputError(f"{text!r} leads nowhere from here ({error}); give a full path.") from error
 
 
 def _derivatives(text: str) -> Path:

@@ -94,6 +94,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically; an identical file is left as it is, so that its time stamp stays true."""
+    # Names of files may be any bytes, and JSON may hold half a character.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     with suppress(OSError, UnicodeDecodeError):
         if path.read_text(encoding="utf-8") == text:
             return

@@ -148,14 +148,24 @@ def _participant_files(folder: Path, metadata: bool) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """List a folder in order of names, hidden files left out; empty where there is none."""
+    """List a folder in order of names, hidden and unspeakable files left out; empty where there is none."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if not entry.name.startswith("."))
+            found = sorted(Path(entry.path) for entry in entries if not entry.name.startswith("."))
+            return [path for path in found if _is_text(path)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InputOutputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:  # pybids' database can't hold it
+        _LOGGER.warning("%r is passed over: its name is not UTF-8 text.", str(path))
+        return False
+    return True
 
 
 def participants_of(bids_dir: Path) -> list[str]:

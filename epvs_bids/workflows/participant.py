@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -217,7 +218,7 @@ def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
         own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}[._]*json"))
         page = ParticipantPage(output_dir=str(output_dir), participant=label, state=f"{cohort} {_state(own)}")
         missing = not (output_dir / f"sub-{label}.html").is_file()
-        name = f"page_{label.replace('+', 'plus')}"
+        name = re.sub(r"[^\w-]", lambda odd: f"_{ord(odd[0]):x}_", f"page_{label}")  # nipype allows no other
         workflow.add_nodes([Node(page, name=name, mem_gb=1.0, overwrite=missing or None)])
     run_graph(workflow, settings, _page_status)
 
