@@ -25,6 +25,7 @@ _REMEDIES = {
     errno.EPERM: "no permission to write there; choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder or mount it writable",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EFBIG: "it exceeds the limit on file sizes (`ulimit -f`); raise the limit",
     errno.EEXIST: "a file of that name is in the way; choose another folder or remove the file",
     errno.EISDIR: "a folder of that name is in the way",
     errno.ENAMETOOLONG: "the name is too long for the file system",

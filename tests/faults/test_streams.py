@@ -112,6 +112,27 @@ def test_output_of_somebody_else(bids: Path, tmp_path: Path, mark: pytest.Mark) 
 
 
 @pytest.mark.fault(
+    "A home folder that can't be entered, as with `docker run --user` and `HOME=/root`",
+    says="",
+    code=0,
+    keeps="everything",
+)
+@pytest.mark.skipif(
+    shutil.which("setpriv") is None, reason="needs setpriv, for a root that permissions hold for"
+)
+def test_locked_home(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
+    locked = tmp_path / "home"
+    locked.mkdir(mode=0)
+    powers = "-dac_override,-dac_read_search"
+    prefix = ("setpriv", f"--inh-caps={powers}", f"--bounding-set={powers}") if os.geteuid() == 0 else ()
+    words = ("participant", "-w", tmp_path / "work", *QUICK, "--boilerplate-only")
+    process = start(bids, tmp_path / "out", *words, home=tmp_path, prefix=prefix, HOME=str(locked))
+    shown, _ = process.communicate(timeout=300)
+    locked.chmod(0o755)
+    judge(mark, process.returncode, shown)
+
+
+@pytest.mark.fault(
     "The current folder has been removed", says="give a full path", code=66, keeps="nothing was begun"
 )
 def test_no_current_folder(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
