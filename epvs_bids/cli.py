@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from epvs_bids.arguments import parse_arguments
 from epvs_bids.errors import CannotCreateError, EPVSError, InputOutputError, MissingInputError
@@ -74,8 +75,8 @@ def _run(settings: Settings) -> int:
     # Imported here so that --help and --version answer at once.
     from epvs_bids.progress import make_console, results_table, set_up_logging
 
-    home = os.path.expanduser("~")
-    if os.path.isdir(home) and not os.access(home, os.R_OK | os.X_OK):
+    home = Path(os.environ.get("HOME", "/"))
+    if home.is_dir() and not os.access(home, os.R_OK | os.X_OK):
         os.environ["HOME"] = tempfile.gettempdir()  # pybids looks there for its settings, and fails
     os.environ["NIPYPE_NO_ET"] = "1"  # nipype would ask a server for news
     console = make_console()
