@@ -56,7 +56,7 @@ app_in_image() {
 run() {
   local level options=(--random-seed 7 --nprocs 1 --omp-nthreads 1 --template MNI152NLin2009aSym)
   rm -rf "$storage"/{bids,host-out,host-work,image-out}
-  "${python%/*}/epvs-simulate" "$storage/bids" --participants 2 --voxel-size 2 2 2 --seed 7
+  $python -m epvs_bids.simulation.cli "$storage/bids" --participants 2 --voxel-size 2 2 2 --seed 7
   mkdir -p "$storage"/{host-out,image-out}
   chown $uid:$uid "$storage/image-out"
   app_in_image --version

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from epvs_bids import __version__
-from epvs_bids.errors import UnknownLevelError, UsageError
+from epvs_bids.errors import MissingInputError, UnknownLevelError, UsageError
 from epvs_bids.settings import GroupSettings, Level, Settings, TrainingSettings, available_cores
 
 EXAMPLES = """\
@@ -29,6 +29,9 @@ exit codes: 0 success, 1 failure, 16 invalid BIDS, 17 unknown level, 18 nothing 
 data, 66 missing input, 73 cannot create output, 74 input/output error, 75 try again, 130 and 143 stopped by a
 signal. A failed participant never stops the others; when all failures are of one kind, the code is theirs.
 """
+
+_LEAST_MEMORY = 500
+"""MB; the smallest step takes as much, and a scheduler with less would wait for ever."""
 
 SEGMENTATIONS = ("auto", "existing", "freesurfer", "synthseg", "samseg")
 CONTRASTS = ("auto", "PDw", "T2w", "PDT2")
@@ -294,7 +297,15 @@ class _Axes(argparse.Action):
 def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an empty path")
-    return Path(text).expanduser().absolute()
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # neither databases nor JSON can hold such a name
+        remedy = "rename the folder, or set the locale (LC_ALL=C.UTF-8)"
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8 text: {remedy}") from None
+    try:
+        return Path(text).expanduser().absolute()
+    except (FileNotFoundError, RuntimeError) as error:  # the current folder, or a home, that is not there
+        raise MissingInputError(f"{text!r} leads nowhere from here ({error}); give a full path.") from error
 
 
 def _derivatives(text: str) -> Path:
@@ -343,8 +354,10 @@ def _megabytes(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r}: a size such as 8000 (MB) or 8G is expected")
     factor = {"": 1, "K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}[match[2].upper()]
-    if (size := int(float(match[1]) * factor)) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: at least 1 MB is expected")
+    if (size := int(float(match[1]) * factor)) < _LEAST_MEMORY:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {size} MB are too few for a scan; a size such as 8000 (MB) or 8G is expected"
+        )
     return size
 
 

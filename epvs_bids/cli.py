@@ -6,8 +6,11 @@ import errno
 import logging
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from epvs_bids.arguments import parse_arguments
 from epvs_bids.errors import CannotCreateError, EPVSError, InputOutputError, MissingInputError
@@ -23,39 +26,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         The words after the program's name; None for those of this process.
     """
+    _open_streams()
     try:
         settings = parse_arguments(arguments)
         with stoppable():
             return _run(settings)
     except EPVSError as error:
-        sys.stderr.write(f"epvs-bids: error: {error}\n")
+        _say(f"epvs-bids: error: {error}\n")
         return error.exit_code
     except Stopped as stop:
-        sys.stderr.write(f"epvs-bids: stopped ({stop}); the same command goes on from here.\n")
+        _say(f"epvs-bids: stopped ({stop}); the same command goes on from here.\n")
         return stop.exit_code
     except OSError as error:
-        sys.stderr.write(f"epvs-bids: error: {error}\n")
+        _say(f"epvs-bids: error: {error}\n")
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
         return CannotCreateError.exit_code if full else InputOutputError.exit_code
     except ModuleNotFoundError as error:
-        sys.stderr.write(
+        _say(
             f"epvs-bids: error: {error.name} is not installed for {sys.executable}. "
             "`make setup` installs everything into .venv; run .venv/bin/epvs-bids.\n"
         )
         return MissingInputError.exit_code
     except Exception as error:
         logging.getLogger(__name__).debug("%s", traceback.format_exc())
-        sys.stderr.write(
+        _say(
             f"epvs-bids: unexpected error: {type(error).__name__}: {error}\n"
             "This is a fault of the program; please report it with the output of `-vv`.\n"
         )
         return EPVSError.exit_code
 
 
+def _say(text: str) -> None:
+    """Write to standard error; where nobody can read it, the exit code still tells."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+
+
+def _open_streams() -> None:
+    """Open what the caller closed (`2>&-`, some daemons): files would take the numbers of the streams."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+
+
 def _run(settings: Settings) -> int:
     # Imported here so that --help and --version answer at once.
     from epvs_bids.progress import make_console, results_table, set_up_logging
 
+    home = Path(os.environ.get("HOME", "/"))
+    if home.is_dir() and not os.access(home, os.R_OK | os.X_OK):
+        os.environ["HOME"] = tempfile.gettempdir()  # pybids looks there for its settings, and fails
     os.environ["NIPYPE_NO_ET"] = "1"  # nipype would ask a server for news
     console = make_console()
     set_up_logging(console, settings.verbose)
@@ -69,5 +91,6 @@ def _run(settings: Settings) -> int:
 
     result = run_participant(settings, console)
     if result.outcomes:
-        console.print(results_table(result.outcomes))
+        with suppress(OSError, SystemExit):  # a reader that has gone (`| head`) makes no failure of the run
+            console.print(results_table(result.outcomes))
     return result.exit_code

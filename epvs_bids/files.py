@@ -25,6 +25,8 @@ _REMEDIES = {
     errno.EPERM: "no permission to write there; choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder or mount it writable",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EFBIG: "it exceeds the limit on file sizes (`ulimit -f`); raise the limit",
+    errno.EEXIST: "a file of that name is in the way; choose another folder or remove the file",
     errno.EISDIR: "a folder of that name is in the way",
     errno.ENAMETOOLONG: "the name is too long for the file system",
 }
@@ -93,6 +95,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically; an identical file is left as it is, so that its time stamp stays true."""
+    # Names of files may be any bytes, and JSON may hold half a character.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     with suppress(OSError, UnicodeDecodeError):
         if path.read_text(encoding="utf-8") == text:
             return
@@ -187,6 +191,8 @@ def _read_text(path: Path) -> str:
             raise MissingInputError(f"{path} is {reason}.") from error
         raise MissingInputError(f"There is no file {path}.") from error
     except UnicodeDecodeError as error:
-        raise BadDataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+        raise BadDataError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise InputOutputError(f"Cannot read {path}: {error.strerror or error}.") from error

@@ -77,6 +77,7 @@ def test_paths_are_absolute_and_settings_are_plain() -> None:
         ["bids", "out", "participant", "--nonsense"],
         ["bids", "out", "participant", "--nprocs", "0"],
         ["bids", "out", "participant", "--mem-mb", "much"],
+        ["bids", "out", "participant", "--mem-mb", "8"],  # gigabytes were meant; nipype would wait for ever
         ["bids", "out", "participant", "--model-name", "../x"],
         ["bids", "out", "participant", "--validation-fraction", "1"],
         ["bids", "out", "participant", "--flip-axes", "x", "none"],

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make docs/faults.md from the `fault` marks of the tests in tests/faults."""
+"""Make docs/faults.md from the `fault` marks of the tests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs/faults.md"
-TITLES = {
-    "test_inputs.py": "The command line and the data set",
-    "test_damaged_scans.py": "Scans and segmentations",
-    "test_machine.py": "Machine and cluster",
-    "test_tables.py": "Tables and the group level",
-    "test_security.py": "Security and privacy",
-    "test_fuzz.py": "Random damage",
+SECTIONS = {
+    "The command line and the data set": ("faults/test_inputs.py",),
+    "Scans and segmentations": ("faults/test_damaged_scans.py",),
+    "Odd scans, labels and choices": ("faults/test_variety.py",),
+    "Machine and cluster": ("faults/test_machine.py", "faults/test_streams.py", "container/test_slurm.py"),
+    "Tables and the group level": ("faults/test_tables.py",),
+    "Training": ("network/test_training.py",),
+    "Security and privacy": ("faults/test_security.py", "reports/rating/test_server.py"),
+    "Random damage": ("faults/test_fuzz.py",),
 }
+"""Which files below tests/ each section is made of."""
+
 COLUMNS = "| fault | the user sees | code | what is kept | test |\n| --- | --- | --- | --- | --- |\n"
 HEAD = """\
 # What goes wrong, and what happens then
@@ -56,9 +60,9 @@ def _value(node: ast.expr, constants: dict[str, object]) -> object:
 def make_page() -> str:
     """Return the page."""
     parts = [HEAD]
-    for name, title in TITLES.items():
+    for title, names in SECTIONS.items():
         parts.append(f"\n## {title}\n\n{COLUMNS}")
-        for test, values, slow in marks(ROOT / "tests/faults" / name):
+        for test, values, slow in (one for name in names for one in marks(ROOT / "tests" / name)):
             says = f"“{values['says']}”" if values["says"] else "nothing: it is dealt with"
             shown = f"*`{test}`*" if slow else f"`{test}`"
             cells = [values["what"], says, values["code"], values["keeps"], shown]

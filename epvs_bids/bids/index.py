@@ -22,8 +22,8 @@ from bids.exceptions import BIDSValidationError
 from bids.layout import BIDSLayout, BIDSLayoutIndexer
 from sqlalchemy.exc import SQLAlchemyError
 
-from epvs_bids.errors import BadDataError, InputOutputError
-from epvs_bids.files import cannot_create, make_folder
+from epvs_bids.errors import BadDataError, EPVSError, InputOutputError
+from epvs_bids.files import cannot_create, make_folder, read_json
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -108,7 +108,20 @@ def _layout(bids_dir: Path, files: Sequence[Path], *, metadata: bool, **options:
     except (BIDSValidationError, ValueError) as error:
         raise BadDataError(f"pybids can't read the data set {bids_dir}: {error}.") from error
     except OSError as error:  # pybids wraps JSON errors of sidecars in OSError
-        raise BadDataError(f"pybids can't read the data set {bids_dir}: {error}.") from error
+        sound = [file for file in files if file.suffix != ".json" or _is_sound(file)]
+        if len(sound) == len(files):
+            raise BadDataError(f"pybids can't read the data set {bids_dir}: {error}.") from error
+        return _layout(bids_dir, sound, metadata=metadata, **{**options, "reset_database": True})
+
+
+def _is_sound(sidecar: Path) -> bool:
+    """Tell whether a sidecar can be read; one that can't is named and passed over."""
+    try:
+        read_json(sidecar)
+    except EPVSError as error:
+        _LOGGER.warning("%s Filters do not see its fields.", error)
+        return False
+    return True
 
 
 class _ListIndexer(BIDSLayoutIndexer):  # type: ignore[misc]
@@ -135,14 +148,24 @@ def _participant_files(folder: Path, metadata: bool) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """List a folder in order of names, hidden files left out; empty where there is none."""
+    """List a folder in order of names, hidden and unspeakable files left out; empty where there is none."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if not entry.name.startswith("."))
+            found = sorted(Path(entry.path) for entry in entries if not entry.name.startswith("."))
+            return [path for path in found if _is_text(path)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InputOutputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:  # pybids' database can't hold it
+        _LOGGER.warning("%r is passed over: its name is not UTF-8 text.", str(path))
+        return False
+    return True
 
 
 def participants_of(bids_dir: Path) -> list[str]:

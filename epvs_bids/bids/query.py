@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from epvs_bids.bids.filters import QUERIES, Filters
 from epvs_bids.bids.index import IMAGES, index_anatomy, open_database, participants_of
-from epvs_bids.errors import BadDataError, EmptySelectionError
+from epvs_bids.errors import BadDataError, EmptySelectionError, EPVSError
 from epvs_bids.files import read_json
 
 _LOGGER = logging.getLogger(__name__)
@@ -238,7 +238,11 @@ def _scan(path: Path, t1ws: dict[str, list[Path]]) -> Scan:
 def _proton_density_volume(path: Path) -> int:
     """Return which volume of a `PDT2` has the shorter echo; the first where no sidecar says."""
     sidecar = path.with_name(path.name.partition(".")[0] + ".json")
-    echoes = read_json(sidecar).get("EchoTime") if sidecar.exists() else None
+    try:
+        echoes = read_json(sidecar).get("EchoTime") if sidecar.exists() else None
+    except EPVSError as error:
+        _LOGGER.warning("%s The first volume of %s is taken for the proton density.", error, path.name)
+        return 0
     if (
         isinstance(echoes, list)
         and len(echoes) == 2

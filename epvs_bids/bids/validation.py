@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,30 @@ def check_folders(bids_dir: Path, writable: Mapping[str, Path]) -> None:
         refuse_inside(bids_dir, name, folder)
     for folder in writable.values():
         _try_writing(folder)
+
+
+def check_given(folders: Mapping[str, Sequence[Path]]) -> None:
+    """Check folders that the user named to be read from: a misspelt one would only seem to hold nothing.
+
+    Parameters
+    ----------
+    folders
+        By the option that they were given with.
+
+    Raises
+    ------
+    MissingInputError
+        One does not exist, or is no folder.
+    InputOutputError
+        One can't be read.
+    """
+    for option, given in folders.items():
+        for folder in given:
+            if not folder.is_dir():
+                what = "is a file, not a folder" if folder.exists() else "does not exist"
+                raise MissingInputError(f"{option} {folder} {what}. Correct the path, or leave {option} out.")
+            if not os.access(folder, os.R_OK | os.X_OK):
+                raise InputOutputError(f"{option} {folder} can't be read: no permission.")
 
 
 def _refuse_single_participant(bids_dir: Path) -> None:

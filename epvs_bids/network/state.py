@@ -18,6 +18,10 @@ from epvs_bids.files import atomic_write, write_text
 HISTORY_COLUMNS = ("epoch", "training_loss", "validation_loss", "validation_icc", "learning_rate", "seconds")
 
 
+_FORMAT = 1
+"""Of the file; another version of the app that writes other fields writes another number."""
+
+
 @dataclass
 class TrainingState:
     """Where a run is after an epoch.
@@ -58,7 +62,8 @@ def save_state(path: Path, state: TrainingState, options: Mapping[str, Any]) -> 
     """Write a state, whole or not at all, with the options and data it belongs to."""
     buffer = io.BytesIO()
     content = {name: getattr(state, name) for name in state.__dataclass_fields__}
-    torch.save({"state": content, "options": json.dumps(options, sort_keys=True)}, buffer)
+    words = json.dumps(options, sort_keys=True)
+    torch.save({"format": _FORMAT, "state": content, "options": words}, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
@@ -69,10 +74,19 @@ def load_state(path: Path, options: Mapping[str, Any]) -> TrainingState:
     Raises
     ------
     BadDataError
-        The file is damaged, or belongs to a run with other options or data; names the option.
+        The file is damaged, of another version, or of a run with other options or data; names the option.
     """
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise BadDataError(f"{path} can't be read ({error}); remove it to start again.") from error
+    written = content.get("format", _FORMAT) if isinstance(content, dict) else None
+    if written != _FORMAT:
+        raise BadDataError(
+            f"{path} is a checkpoint of another version of the app (format {written!r}, this one reads "
+            f"{_FORMAT}): resume with that version, or leave --resume out to start again."
+        )
+    try:
         state, then = TrainingState(**content["state"]), json.loads(content["options"])
     except Exception as error:
         raise BadDataError(f"{path} can't be read ({error}); remove it to start again.") from error

@@ -140,6 +140,10 @@ def _plugin_file(path: Path) -> dict[str, Any]:
         raise BadDataError(f"{path} can't be read as YAML: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("plugin_args", {}), dict):
         raise BadDataError(f"{path} should hold `plugin: NAME` and, below `plugin_args:`, its arguments.")
+    for word, least in (("n_procs", 1), ("memory_gb", 0.5)):  # with less, nipype waits for ever
+        value = content.get("plugin_args", {}).get(word, least)
+        if not isinstance(value, (int, float)) or not value >= least:
+            raise BadDataError(f"{path}: {word} is {value!r}; a number of at least {least} is expected.")
     return content
 
 

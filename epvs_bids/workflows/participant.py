@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from epvs_bids.bids.dataset import write_dataset_files
 from epvs_bids.bids.derivatives import NATIVE_SPACE, ScanOutputs
 from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import Scan, Selection, Unavailable, find_scans
-from epvs_bids.bids.validation import check_folders, validate
+from epvs_bids.bids.validation import check_folders, check_given, validate
 from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, TryAgainError
 from epvs_bids.files import make_folder, read_tsv, write_json
 from epvs_bids.interfaces.report import ParticipantPage
@@ -58,6 +59,8 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     if settings.bids_database_dir:
         writable["--bids-database-dir"] = settings.bids_database_dir
     check_folders(settings.bids_dir, writable)
+    subjects = [settings.fs_subjects_dir] if settings.fs_subjects_dir else []
+    check_given({"--fs-subjects-dir": subjects, "--derivatives": settings.derivatives})
     filters = read_filters(settings.bids_filter_file)
     if settings.validate:
         validate(settings.bids_dir)
@@ -215,7 +218,7 @@ def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
         own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}[._]*json"))
         page = ParticipantPage(output_dir=str(output_dir), participant=label, state=f"{cohort} {_state(own)}")
         missing = not (output_dir / f"sub-{label}.html").is_file()
-        name = f"page_{label.replace('+', 'plus')}"
+        name = re.sub(r"[^\w-]", lambda odd: f"_{ord(odd[0]):x}_", f"page_{label}")  # nipype allows no other
         workflow.add_nodes([Node(page, name=name, mem_gb=1.0, overwrite=missing or None)])
     run_graph(workflow, settings, _page_status)
 

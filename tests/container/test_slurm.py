@@ -46,6 +46,12 @@ def enlarge(path: Path, factor: int = 7) -> None:
     nib.save(nib.Nifti1Image(data, image.affine @ np.diag([*[1 / factor] * 3, 1.0])), path)
 
 
+@pytest.mark.fault(
+    "Slurm kills one of eight participants for memory",
+    says="may have been killed",
+    code=75,
+    keeps="the results of the other seven",
+)
 def test_one_of_eight_is_killed_for_memory(  # noqa: PLR0917
     slurm: dict[str, str],
     head: Head,

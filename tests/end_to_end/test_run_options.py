@@ -79,6 +79,8 @@ def test_another_plugin(bids: Path, tmp_path: Path, capfd: pytest.CaptureFixture
         ("plugin: Nothing\n", 65, "nipype has no plugin 'Nothing'; it has"),
         ("plugin: [", 65, "can't be read as YAML"),
         ("- a\n", 65, "should hold `plugin: NAME`"),
+        ("plugin: MultiProc\nplugin_args: {n_procs: 0}\n", 65, "n_procs is 0; a number of at least 1"),
+        ("plugin_args: {memory_gb: 1e-3}\n", 65, "memory_gb is '1e-3'"),
     ],
 )
 def test_plugin_files_that_cannot_be_used(  # noqa: PLR0917

@@ -1,4 +1,4 @@
-"""What the fault tests share: the mark that `docs/faults.md` is made from, and how a run is judged by it."""
+"""What the fault tests share: how a run is judged by its mark, which `docs/faults.md` is made from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from running import judge
 
 from epvs_bids.cli import main
 from epvs_bids.errors import EPVSError
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "fault(what, *, says, code, keeps): a fault, the words and the exit code that the user sees, and "
-        "what is kept; tools/make_fault_table.py makes docs/faults.md of these marks",
-    )
 
 
 @pytest.fixture

@@ -176,3 +176,99 @@ def test_busy_participants(bids: Path, model: Path, tmp_path: Path, ends: Ends) 
 @pytest.mark.fault("The group level before any participant", says="participant", code=66, keeps=NOTHING)
 def test_group_without_scores(bids: Path, tmp_path: Path, ends: Ends) -> None:
     ends(bids, tmp_path / "out", "group")
+
+
+@pytest.mark.fault(
+    "`-d` or `--fs-subjects-dir` misspelt, or a file", says="Correct the path", code=66, keeps=NOTHING
+)
+@pytest.mark.parametrize("option", ["-d", "--fs-subjects-dir"])
+@pytest.mark.parametrize("name", ["nothing", "bids/README"])
+def test_no_derivatives(option: str, name: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
+    words = ("-w", tmp_path / "work", option, tmp_path / name)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault("`--mem-mb 8`, which means 8 MB", says="too few for a scan", code=64, keeps=NOTHING)
+def test_little_memory(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    ends(bids, tmp_path / "out", "participant", "--mem-mb", "8")
+
+
+@pytest.mark.fault("Nonsense for a number", says="is expected", code=64, keeps=NOTHING)
+@pytest.mark.parametrize(
+    "words", ["--nprocs 0", "--nprocs 1.5", "--mem-mb lots", "--omp-nthreads -1", "--random-seed x"]
+)
+def test_nonsense_numbers(words: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
+    ends(bids, tmp_path / "out", "participant", *words.split())
+
+
+@pytest.mark.fault(
+    "A plugin file that leaves no core or no memory", says="a number of at least", code=65, keeps=NOTHING
+)
+@pytest.mark.parametrize("argument", ["n_procs: 0", "memory_gb: 0", "memory_gb: .nan", "n_procs: [1]"])
+def test_plugin_without_resources(argument: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
+    plugin = tmp_path / "plugin.yml"
+    plugin.write_text(f"plugin: MultiProc\nplugin_args: {{{argument}}}\n")
+    words = ("-w", tmp_path / "work", "--model", "none", "--use-plugin", plugin)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault(
+    "A file where `output_dir`, `-w` or `--bids-database-dir` should be",
+    says="a file of that name is in the way",
+    code=73,
+    keeps="the file",
+)
+@pytest.mark.parametrize("which", ["output", "-w", "--bids-database-dir"])
+def test_file_in_the_way(which: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / ("file" if which == "output" else "out")
+    words = () if which == "output" else (which, tmp_path / "file")
+    ends(bids, out, "participant", "-w", tmp_path / "work", *OFFLINE, *words)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.fault(
+    "Filters by an entity that there is not", says="is not a recognized entity", code=65, keeps=NOTHING
+)
+def test_unknown_entity(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    filters = tmp_path / "filters.json"
+    filters.write_text('{"pdw": {"colour": "red"}}')
+    words = ("-w", tmp_path / "work", "--bids-filter-file", filters)
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault("`--participant-label 1` for `sub-01`", says="did you mean 01?", code=18, keeps=NOTHING)
+def test_label_without_zero(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    words = ("-w", tmp_path / "work", "--participant-label", "1")
+    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+
+
+@pytest.mark.fault(
+    "A path whose bytes are not UTF-8, as in the locale C", says="is not UTF-8 text", code=64, keeps=NOTHING
+)
+def test_path_that_is_no_text(bids: Path, tmp_path: Path, ends: Ends) -> None:
+    ends(bids, tmp_path / "out\udce9", "participant", "-w", tmp_path / "work", *OFFLINE)
+
+
+@pytest.mark.fault(
+    "A template that there is not", says="is not in TemplateFlow's folder", code=66, keeps=NOTHING
+)
+@pytest.mark.parametrize("name", ["Nonsense", "../../etc/passwd", "MNI152NLin2009bAsym"])
+def test_no_template(
+    name: str, bids: Path, tmp_path: Path, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path / "templateflow"))
+    words = ("-w", tmp_path / "work", "--model", "none", "--template", name)
+    ends(bids, tmp_path / "out", "participant", "--skip-bids-validation", *words)
+
+
+@pytest.mark.fault("A model's folder that is a link", says="", code=0, keeps="the scores of the model itself")
+def test_linked_model(model: Path, tmp_path: Path) -> None:
+    from epvs_bids.network.checkpoint import load_models
+
+    (tmp_path / "link").symlink_to(model)
+    members = zip(load_models(model), load_models(tmp_path / "link"), strict=True)
+    for own, linked in members:
+        assert linked.description == own.description
+        for one, other in zip(own.network.parameters(), linked.network.parameters(), strict=True):
+            assert one.equal(other)

@@ -85,21 +85,6 @@ def test_nothing_is_sent(
     assert main([str(bids), str(tmp_path / "out"), *words]) == mark.kwargs["code"]
 
 
-@pytest.mark.fault(
-    "The rating page on a shared machine",
-    says="",
-    code=0,
-    keeps="the page is for this machine only, and for who has the token",
-)
-def test_the_rating_page_is_loopback_only() -> None:
-    text = "\n".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "epvs_bids/reports/rating").glob("*.py")
-    )
-    assert "127.0.0.1" in text
-    assert "0.0.0.0" not in text
-    assert "compare_digest" in text
-
-
 def test_importing_the_app_sends_nothing() -> None:
     program = (
         "import socket, sys\n"

@@ -110,3 +110,31 @@ def test_ragged_table(study: tuple[Path, Path], ends: Ends) -> None:
     bids, out = study
     (bids / "phenotype/epvs.tsv").write_text("participant_id\trater1\nsub-01\t3\nsub-02\n")
     ends(bids, out, "group", "--analysis", "agreement")
+
+
+@pytest.mark.fault(
+    "Tables as Windows programs write them: byte order mark, CRLF", says="", code=0, keeps="everything"
+)
+def test_byte_order_mark(study: tuple[Path, Path], ends: Ends) -> None:
+    bids, out = study
+    rate(bids, SOUND)
+    for path in (bids / "participants.tsv", bids / "phenotype/epvs.tsv"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    ends(bids, out, "group", "--analysis", "summary", "agreement")
+    assert "sub-06\t" in (out / "group_scores.tsv").read_text()
+
+
+@pytest.mark.fault("Tables saved as `Unicode text` (UTF-16)", says="Save it as UTF-8", code=65, keeps=REST)
+def test_utf16(study: tuple[Path, Path], ends: Ends) -> None:
+    bids, out = study
+    rate(bids, SOUND)
+    path = bids / "phenotype/epvs.tsv"
+    path.write_text(path.read_text(), encoding="utf-16")
+    ends(bids, out, "group", "--analysis", "agreement")
+
+
+@pytest.mark.fault("Age `89+`, and no word of what it counts as", says="--age-cap YEARS", code=65, keeps=REST)
+def test_open_age(study: tuple[Path, Path], ends: Ends) -> None:
+    bids, out = study
+    shown = ends(bids, out, "group", "--analysis", "age")
+    assert "participants.tsv, row 6, column age" in shown

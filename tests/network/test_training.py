@@ -91,6 +91,34 @@ def test_resumed_is_uninterrupted(
     assert same(whole.network, again.network)
 
 
+@pytest.mark.fault(
+    "`--resume` with a checkpoint of another version",
+    says="is a checkpoint of another version of the app",
+    code=65,
+    keeps="the checkpoint",
+)
+def test_a_checkpoint_of_another_version_is_refused(
+    spotted: tuple[RegionStore, np.ndarray], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run(spotted, tmp_path, replace(OPTIONS, max_epochs=1))
+    path = tmp_path / "checkpoint.pt"
+    sound = torch.load(path, weights_only=True)
+    mark = request.node.get_closest_marker("fault")
+    torch.save(sound | {"format": 99}, path)
+    with pytest.raises(BadDataError, match=mark.kwargs["says"]) as caught:
+        run(spotted, tmp_path, replace(OPTIONS, max_epochs=1), resume=True)
+    assert caught.value.exit_code == mark.kwargs["code"]
+    torch.save(sound | {"state": sound["state"] | {"momentum": 1}}, path)
+    with pytest.raises(BadDataError, match="remove it to start again"):
+        run(spotted, tmp_path, replace(OPTIONS, max_epochs=1), resume=True)
+
+
+@pytest.mark.fault(
+    "`--resume` with other options, or a damaged checkpoint",
+    says="the same options to resume",
+    code=65,
+    keeps="the checkpoint",
+)
 def test_a_checkpoint_of_other_options_is_refused_by_name(
     spotted: tuple[RegionStore, np.ndarray], tmp_path: Path
 ) -> None:
@@ -102,6 +130,9 @@ def test_a_checkpoint_of_other_options_is_refused_by_name(
         run(spotted, tmp_path, replace(OPTIONS, max_epochs=1), resume=True)
 
 
+@pytest.mark.fault(
+    "A loss that is no longer a number", says="", code=0, keeps="the weights of the best epoch before"
+)
 def test_a_loss_that_is_no_number_keeps_the_last_good_weights(
     spotted: tuple[RegionStore, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

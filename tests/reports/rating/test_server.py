@@ -52,6 +52,12 @@ def test_page_and_headers(output: Path, serve: Serve) -> None:
     connection.close()
 
 
+@pytest.mark.fault(
+    "Another user of the machine, who opens the rating page without its token",
+    says="Forbidden",
+    code="HTTP 403",
+    keeps="the page is on the loopback address only, and for who has the token",
+)
 @pytest.mark.parametrize("path", ["/", "", "/wrong/", "/{half}/", "/{token}", "/{token}x/", "/rating.js"])
 def test_without_the_secret_nothing_is_answered(output: Path, serve: Serve, path: str) -> None:
     server = serve(output)
@@ -68,6 +74,12 @@ def test_other_host_names_are_refused(output: Path, serve: Serve, host: str) -> 
     assert ask(server, below(server, ""), Host=f"localhost:{server.server_port}")[0] == 200
 
 
+@pytest.mark.fault(
+    "Addresses below the rating page that lead out of its folder",
+    says="",
+    code="HTTP 404",
+    keeps="nothing is read or written there",
+)
 @pytest.mark.parametrize(
     "path",
     [
@@ -88,6 +100,9 @@ def test_paths_lead_nowhere_else(output: Path, serve: Serve, path: str) -> None:
     assert not list(output.rglob("rater-*"))
 
 
+@pytest.mark.fault(
+    "Another web page that posts ratings", says="", code="HTTP 403", keeps="the ratings that were there"
+)
 def test_posts_of_other_pages_are_refused(output: Path, serve: Serve) -> None:
     server = serve(output)
     path, body = below(server, "api/session"), {"rater": "A"}
