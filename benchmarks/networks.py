@@ -45,7 +45,7 @@ def network_named(name: str) -> RegressionNetwork:
 
 def operations(architecture: Architecture) -> float:
     """Return the floating-point operations of one forward pass: two for each multiplication of a weight."""
-    shape = np.array(PAPER_INPUT)
+    shape = np.array(PAPER_INPUT) // architecture.pooling
     if architecture.head == "sum":
         shape = shape + 2 * architecture.margin
     total, inputs = 0.0, 1

@@ -74,7 +74,7 @@ def run_experiments(
     Returns
     -------
     DataFrame
-        One row an experiment with a result: `run`, its labels, numbers of scans, the measures, `seconds`.
+        One row an experiment with a result: `run`, its labels, numbers of scans, `status`, the measures.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 
 from epvs_bids.errors import BadDataError
 from epvs_bids.network.heads import DenseHead, SumHead
-from epvs_bids.network.scaling import robust_scale
+from epvs_bids.network.scaling import local_contrast, robust_scale
 
 Shape = tuple[int, int, int]
 
@@ -57,9 +57,13 @@ class Architecture:
         Feature maps of each layer of each stage; replaces `features`, `blocks` and `convolutions`.
     dilations : tuple of tuple of int, optional
         Dilation of each layer, in the form of `channels`; 1 everywhere when not given.
-    scaling : {"none", "robust"}
+    scaling : {"none", "robust", "local"}
         ``robust`` divides the region by its own typical tissue intensity inside the network, so that one hot
-        voxel (the region is divided by its maximum) does not rescale a scan.
+        voxel (the region is divided by its maximum) does not rescale a scan. ``local`` goes on to the
+        contrast of each voxel to the tissue around it: what is left is edges and spots.
+    pooling : int
+        Voxels along each axis that are averaged into one before the first convolution; 2 sees the region at
+        1 mm, for an eighth of the computation.
     maps : int
         Detection maps of the sum head; the first is the one that counts EPVS.
     profile : int
@@ -75,7 +79,8 @@ class Architecture:
     normalisation: Literal["none", "batch"] = "none"
     channels: tuple[tuple[int, ...], ...] | None = None
     dilations: tuple[tuple[int, ...], ...] | None = None
-    scaling: Literal["none", "robust"] = "none"
+    scaling: Literal["none", "robust", "local"] = "none"
+    pooling: int = 1
     maps: int = 1
     profile: int = 1
 
@@ -94,12 +99,12 @@ class Architecture:
 
     @property
     def stride(self) -> int:
-        """Voxels a cell of the last feature maps, in each direction."""
-        return int(2 ** (len(self.stages) - 1))
+        """Voxels of the region a cell of the last feature maps, in each direction."""
+        return int(self.pooling * 2 ** (len(self.stages) - 1))
 
     @property
     def margin(self) -> int:
-        """Voxels that the valid convolutions take off each side of a region."""
+        """Voxels that the valid convolutions take off each side of a scaled region (after `pooling`)."""
         return sum(2**level * sum(stage) for level, stage in enumerate(self.stage_dilations))
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,12 +140,12 @@ class Architecture:
         choices = {
             "head": ("dense", "sum"),
             "normalisation": ("none", "batch"),
-            "scaling": ("none", "robust"),
+            "scaling": ("none", "robust", "local"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise BadDataError(f"Architecture: {name} is {getattr(self, name)!r}, not one of {allowed}.")
-        for name in ("features", "blocks", "convolutions", "maps", "profile"):
+        for name in ("features", "blocks", "convolutions", "pooling", "maps", "profile"):
             if not _is_size(getattr(self, name), _LARGEST.get(name, _LARGEST_WIDTH)):
                 raise BadDataError(
                     f"Architecture: {name} is {getattr(self, name)!r:.60}, not a usable whole number."
@@ -167,7 +172,7 @@ COUNTING = Architecture(
 """The small network that counts by adding up a detection map (ours): a cell is 1 mm, its context 17 mm."""
 
 
-_LARGEST = {"blocks": 8, "convolutions": 32}
+_LARGEST = {"blocks": 8, "convolutions": 32, "pooling": 8}
 _LARGEST_WIDTH = 2**16
 
 
@@ -240,7 +245,7 @@ class RegressionNetwork(nn.Module):
 
     def _feature_shape(self) -> Shape:
         """Voxels of the last feature maps for `input_shape`, without building them."""
-        shape = list(self.input_shape)
+        shape = [size // self.architecture.pooling for size in self.input_shape]
         for level, stage in enumerate(self.architecture.stage_dilations):
             shape = [size // 2 if level else size for size in shape]
             shape = [size - 2 * sum(stage) for size in shape]
@@ -251,14 +256,24 @@ class RegressionNetwork(nn.Module):
         return (shape[0], shape[1], shape[2])
 
     def scale(self, region: Tensor) -> Tensor:
-        """Apply the intensity scaling that is part of the architecture.
+        """Apply the pooling and the intensity scaling that are part of the architecture.
 
         Parameters
         ----------
         region : Tensor
             (N, 1, X, Y, Z), whole regions (not patches), intensities from 0.
+
+        Returns
+        -------
+        Tensor
+            (N, 1, X // pooling, Y // pooling, Z // pooling).
         """
-        return robust_scale(region) if self.architecture.scaling == "robust" else region
+        if self.architecture.pooling > 1:
+            region = nn.functional.avg_pool3d(region, self.architecture.pooling)
+        if self.architecture.scaling == "none":
+            return region
+        scaled = robust_scale(region)
+        return local_contrast(scaled) if self.architecture.scaling == "local" else scaled
 
     def features(self, scaled: Tensor) -> Tensor:
         """Last feature maps, (N, C, x, y, z), of scaled regions or patches."""
@@ -283,7 +298,7 @@ class RegressionNetwork(nn.Module):
         Returns
         -------
         Tensor
-            (N, maps, x, y, z). Cell i covers the voxels from ``margin + stride * i``, `stride` of them.
+            (N, maps, x, y, z). Cell i covers the voxels of the patch from ``margin + stride / pooling * i``.
         """
         return self._sum_head().logits(self.features(scaled))
 

@@ -17,8 +17,8 @@ from epvs_bids.network.architecture import RegressionNetwork, build_network
 from epvs_bids.network.checkpoint import LoadedModel, ModelDescription, save_model
 from epvs_bids.network.data import RegionStore
 from epvs_bids.network.distributed import Workers
-from epvs_bids.network.initialisation import initialise
-from epvs_bids.network.options import TrainingOptions
+from epvs_bids.network.initialisation import initialise, start_at_mean
+from epvs_bids.network.options import RECIPES, TrainingOptions
 from epvs_bids.network.readout import apply_readout, column_sums, fit_readout, install_readout
 from epvs_bids.network.splits import PARTS, Part
 from epvs_bids.network.training import Task, agreement_icc, predict, train
@@ -30,6 +30,9 @@ CARD = (
     "Trained on {scans} scans of {people} participants with the recipe of {recipe}. "
     "Validate it on scans of your own."
 )
+
+FEW = 8
+"""Scans that a cold network's first scores are scaled on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +176,10 @@ def _fit_network(
     )
     if not len(task.train) or not len(task.validation):
         raise BadDataError("The split leaves no scans for training or for validation: give larger fractions.")
+    if options.start_at_mean:
+        network.to(device)
+        few = (data.store.region(int(index)).to(device) for index in task.train[:FEW])
+        start_at_mean(network, few, float(data.scores[task.train].mean()))
     trained = train(network, task, options, directory, device=device, workers=workers, resume=resume)
     held_out = np.flatnonzero(parts != "train")
     predictions = np.full(len(parts), np.nan)
@@ -226,9 +233,7 @@ def _save(fitted: Fitted, data: TrainingSet, parts: NDArray[np.str_], directory:
         card=CARD.format(
             scans=int(known.sum()),
             people=len(np.unique(np.asarray(data.participants)[known])),
-            recipe="Dubost et al. 2019"
-            if fitted.training["options"]["optimiser"] == "adadelta"
-            else "docs/training.md",
+            recipe=RECIPES[fitted.training["options"]["recipe"]],
         ),
     )
     save_model(directory, fitted.network, description)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from epvs_bids.network.architecture import RegressionNetwork
 from epvs_bids.network.heads import SumHead
@@ -43,3 +44,27 @@ def initialise(network: RegressionNetwork, scheme: Scheme, *, seed: int) -> None
                     layer.bias.zero_()
     if isinstance(network.head, SumHead):
         network.head.reset()
+
+
+def start_at_mean(network: RegressionNetwork, regions: Iterable[Tensor], mean: float) -> None:
+    """Scale a sum head, in place, so that a network that knows nothing yet says `mean` on average.
+
+    The first steps then go into telling scans apart, not into finding the scale. Does nothing for a dense
+    head.
+
+    Parameters
+    ----------
+    network : RegressionNetwork
+        Initialised, on the device of the regions.
+    regions : iterable of Tensor
+        (1, 1, X, Y, Z) each; a few are enough.
+    mean : float
+        Mean visual score, in EPVS.
+    """
+    if not isinstance(network.head, SumHead):
+        return
+    network.train()
+    with torch.no_grad():
+        scores = torch.cat([network(region.float()) for region in regions])
+        if scores.mean() > 0:
+            network.head.readout.weight.mul_(mean / scores.mean())

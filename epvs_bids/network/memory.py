@@ -38,7 +38,7 @@ def training_bytes(network: RegressionNetwork) -> int:
     weights = 4 * 4 * sum(weight.numel() for weight in network.parameters())
     architecture = network.architecture
     copies = 2 if architecture.normalisation == "batch" else 1
-    shape = [float(size) for size in network.input_shape]
+    shape = [float(size // architecture.pooling) for size in network.input_shape]
     if architecture.head == "sum":
         shape = [size + 2 * architecture.margin for size in shape]
     maps = 0.0

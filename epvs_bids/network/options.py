@@ -12,6 +12,9 @@ from epvs_bids.network.augmentation import Augmentation
 from epvs_bids.network.initialisation import Scheme
 from epvs_bids.network.losses import LOSSES
 
+Recipe = Literal["paper", "modern"]
+RECIPES: Mapping[Recipe, str] = {"paper": "Dubost et al. 2019", "modern": "docs/training.md"}
+"""Where each recipe is described."""
 LAYERS = ("features", "blocks", "convolutions", "dense")
 PROFILE = 6
 """Weights along the height of the region that a warm-started counting network learns (ours)."""
@@ -23,10 +26,14 @@ class TrainingOptions:
 
     Parameters
     ----------
+    recipe : {"paper", "modern"}
+        What these options were made from, before the user's changes.
     architecture : Architecture
         Of the network.
     initialisation : {"gaussian", "he"}
         Weights before training.
+    start_at_mean : bool
+        Scale a cold network's sum head so that it says the mean score before it has learned anything.
     trainable : {"all", "readout"}
         ``readout`` keeps a warm-started network's detection maps and fits only the line from them to the
         score; it takes one pass over the scans.
@@ -50,8 +57,10 @@ class TrainingOptions:
         Of weights, order and augmentation.
     """
 
+    recipe: Recipe = "paper"
     architecture: Architecture = field(default_factory=Architecture)
     initialisation: Scheme = "gaussian"
+    start_at_mean: bool = False
     trainable: Literal["all", "readout"] = "all"
     loss: str = "mse"
     optimiser: Literal["adadelta", "adamw"] = "adadelta"
@@ -75,6 +84,7 @@ SMALL = Architecture(channels=((16,), (32,), (64,)), head="sum", normalisation="
 """The small configuration for a cold start: one convolution a stage, 16 features, no dense layer."""
 
 MODERN = TrainingOptions(
+    recipe="modern",
     architecture=SMALL,
     initialisation="he",
     optimiser="adamw",
@@ -87,7 +97,7 @@ MODERN = TrainingOptions(
 
 
 def make_options(
-    recipe: Literal["paper", "modern"],
+    recipe: Recipe,
     *,
     source: Architecture | None = None,
     changes: Mapping[str, Any] | None = None,

@@ -94,8 +94,9 @@ def load_state(path: Path, options: Mapping[str, Any]) -> TrainingState:
     for name in sorted({*then, *now}):
         if then.get(name) != now.get(name):
             raise BadDataError(
-                f"{path} is of a run with {name} = {then.get(name)!r}, this one has {now.get(name)!r}: give "
-                "the same options to resume, or leave --resume out to start again."
+                f"{path} is of a run with {name} = {then.get(name)!r:.80}, this one has "
+                f"{now.get(name)!r:.80}: give the same options to resume, or leave --resume out to start "
+                "again."
             )
     return state
 

@@ -150,6 +150,29 @@ def test_one_hot_voxel_does_not_rescale_a_scan(counting: RegressionNetwork) -> N
     assert float(hot.max()) == 4.0
 
 
+def test_pooling_sees_the_region_at_half_the_resolution() -> None:
+    architecture = Architecture(channels=((4,), (8,)), head="sum", pooling=2)
+    network = build_network(architecture, (40, 36, 32)).eval()
+    region = torch.rand(1, 1, 40, 36, 32)
+    assert network.scale(region).shape == (1, 1, 20, 18, 16)
+    assert network.detection_map(region).shape == (1, 1, 10, 9, 8)
+    assert architecture.stride == 4
+    torch.testing.assert_close(network.scale(region).mean(), region.mean())
+
+
+def test_local_contrast_forgets_the_bias_field_and_keeps_spots() -> None:
+    bias = torch.linspace(0.8, 1.2, 40)[:, None, None].expand(40, 36, 32)
+    tissue = bias.clone()
+    tissue[20:22, 18:20, 16:18] *= 1.5
+    tissue[:6] = 0
+    region = torch.stack([bias, tissue])[:, None]
+    network = build_network(Architecture(channels=((4,),), head="sum", scaling="local"), (40, 36, 32))
+    even, spotted = network.scale(region)[:, 0]
+    assert even[4:-4].abs().max() < 0.1
+    assert spotted[20:22, 18:20, 16:18].min() > 2
+    assert not spotted[:6].any()
+
+
 def test_profile_weighs_heights_differently() -> None:
     torch.manual_seed(0)
     architecture = Architecture(channels=((2,),), head="sum", profile=3)

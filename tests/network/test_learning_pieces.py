@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from epvs_bids.network.architecture import COUNTING, Architecture, build_network
 from epvs_bids.network.augmentation import Augmentation, rotation_matrix, transform
-from epvs_bids.network.initialisation import initialise
+from epvs_bids.network.initialisation import initialise, start_at_mean
 from epvs_bids.network.losses import LOSSES, TUKEY_CUT
 from epvs_bids.network.splits import split_by_participant
 
@@ -24,6 +24,19 @@ def test_gaussian_weights_have_the_recipes_spread() -> None:
             assert not weight.any()
         elif weight.numel() > 5000:
             assert float(weight.detach().std()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_a_counting_network_starts_at_the_mean_score() -> None:
+    torch.manual_seed(0)
+    network = build_network(
+        Architecture(channels=((4,), (8,)), head="sum", normalisation="batch"), (20, 18, 16)
+    )
+    initialise(network, "he", seed=1)
+    regions = [torch.rand(1, 1, 20, 18, 16) for _ in range(3)]
+    start_at_mean(network, regions, 7.0)
+    with torch.no_grad():
+        scores = torch.cat([network(region) for region in regions])
+    assert float(scores.mean()) == pytest.approx(7.0, rel=1e-4)
 
 
 def test_initialisation_follows_the_seed() -> None:
@@ -65,7 +78,17 @@ def test_flip_is_exact(axis: int) -> None:
     region = torch.rand(1, 1, 9, 8, 7)
     matrix = torch.eye(4, dtype=torch.float64)
     matrix[axis, axis] = -1
-    torch.testing.assert_close(transform(region, matrix), region.flip(axis + 2), atol=1e-5, rtol=0)
+    assert torch.equal(transform(region, matrix), region.flip(axis + 2))
+
+
+def test_flips_drawn_without_rotation_are_exact() -> None:
+    region = torch.rand(1, 1, 9, 8, 7)
+    drawn = Augmentation(rotation=0.0, translation=0.0, flip_axes=("x", "y", "z"))
+    generator = torch.Generator().manual_seed(1)
+    ordered = region.flatten().sort().values
+    for _ in range(8):
+        moved = transform(region, drawn.draw(generator))
+        assert torch.equal(moved.flatten().sort().values, ordered)
 
 
 def test_transform_agrees_with_scipy() -> None:

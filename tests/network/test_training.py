@@ -125,6 +125,9 @@ def test_a_checkpoint_of_other_options_is_refused_by_name(
     run(spotted, tmp_path, replace(OPTIONS, max_epochs=1))
     with pytest.raises(BadDataError, match="loss = 'mse', this one has 'mce'"):
         run(spotted, tmp_path, replace(OPTIONS, max_epochs=1, loss="mce"), resume=True)
+    with pytest.raises(BadDataError, match="scores = ") as refused:
+        run((spotted[0], spotted[1] + 1), tmp_path, replace(OPTIONS, max_epochs=1), resume=True)
+    assert len(str(refused.value)) < 600
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(BadDataError, match="remove it to start again"):
         run(spotted, tmp_path, replace(OPTIONS, max_epochs=1), resume=True)
