@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,13 @@ from epvs_bids.reports.style import (
 )
 from epvs_bids.statistics.agreement import BlandAltman
 
+_VECTOR_DOTS = 500
 
-def _dots(count: int) -> dict[str, float]:
-    """Style of a scatter of so many points."""
+
+def _dots(count: int) -> dict[str, Any]:
+    """Style of a scatter of so many points; thousands are a picture, which pages draw much faster."""
     diameter, opacity = dot_style(count)
-    return {"s": diameter**2, "alpha": opacity, "linewidths": 0}
+    return {"s": diameter**2, "alpha": opacity, "linewidths": 0, "rasterized": count > _VECTOR_DOTS}
 
 
 def _limits(axis: Axes, *values: ArrayLike) -> tuple[float, float]:

@@ -20,7 +20,17 @@ from epvs_bids.reports.style import (
     new_figure,
     whole_numbers,
 )
-from epvs_bids.reports.volumes import AXIAL, CORONAL, SAGITTAL, Image, Limits, Point, plane, window
+from epvs_bids.reports.volumes import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    Image,
+    Limits,
+    Point,
+    inner_window,
+    plane,
+    window,
+)
 
 OUTLINE = "#4DD2FF"
 """Outline of the mask: apart from greys, and from the reds and yellows of the saliency map."""
@@ -101,7 +111,7 @@ def planes(
         axis.set_ylim(middle - height / 2, middle + height / 2)
         axis.set_title(cut.title)
         _letters(axis, cut.axis)
-    _scale_bar(axes[0][0])
+    _scale_bar(axes[0][min(1, len(cuts) - 1)])  # the coronal plane leaves room below the head
     return figure
 
 
@@ -133,7 +143,7 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
         squeeze=False,
     )
     _darken(figure)
-    white = window(region.data)[1]  # the second row is darker, so that colours show
+    black, white = inner_window(region, mask)
     heat = heat_scale(saliency, mask) if saliency is not None else 1.0
     for column, position in enumerate(positions):
         cut = Cut(AXIAL, position)
@@ -142,7 +152,8 @@ def region_mosaic(region: Image, mask: Image, *, saliency: Image | None = None, 
         inside = plane(mask, AXIAL, position, limits=limits, spacing=0.5)
         for row in range(rows):
             axis = axes[row][column]
-            axis.imshow(pixels, cmap="gray", vmin=0, vmax=white * (1 + row), extent=extent)
+            top = black + (white - black) * (1 + row)  # the second row is darker, so that colours show
+            axis.imshow(pixels, cmap="gray", vmin=black, vmax=top, extent=extent)
             _outline(axis, inside, extent)
             _letters(axis, AXIAL)
         axes[0][column].set_title(cut.title.removeprefix("axial "))

@@ -36,6 +36,9 @@ TITLES = {
     "hyperparameters": "Hyper-parameters",
 }
 
+FIRST_ROWS = 100
+"""Rows of the scans' table that the page holds as markup; its script makes the others when they are seen."""
+
 _MAX_ROWS, _MAX_COLUMNS = 30, 16
 
 
@@ -47,6 +50,8 @@ def group_view(output_dir: Path) -> dict[str, Any]:
     missing = output_dir / "group_summary_missing.tsv"
     return {
         "scores": scores,
+        "table": scores_table(scores),
+        "first_rows": FIRST_ROWS,
         "facts": _facts(scores),
         "missing": outputs.rows(missing) if missing.is_file() else [],
         "missing_known": missing.is_file(),
@@ -59,8 +64,6 @@ def group_view(output_dir: Path) -> dict[str, Any]:
         "downloads": [
             name for name in ("group_scores.tsv", "group_analyses.tsv") if (output_dir / name).is_file()
         ],
-        "has_sessions": any(score["session"] for score in scores),
-        "has_regions": len({score["region"] for score in scores}) > 1,
         "outlier_limit": OUTLIER,
     }
 
@@ -125,6 +128,48 @@ def _score_view(row: Row, *, z: float, pages: set[str]) -> dict[str, Any]:
         "page": page if page in pages else "",
         "rank": 1000.0 * (not fine) + 500.0 * (score is None) + (abs(z) if outlier else 0.0),
     }
+
+
+def scores_table(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay out the table of scans as text; sessions and regions have a column only where they differ.
+
+    Returns
+    -------
+    table
+        `columns` (`text`, `numeric`, `title`), `labels` (how many of them name the scan) and `rows`: page or
+        an empty string, classes of the row, score in EPVS or None, and the cells' texts.
+    """
+    labels = ["participant"]
+    labels += ["session"] if any(score["session"] for score in scores) else []
+    labels += ["region"] if len({score["region"] for score in scores}) > 1 else []
+    columns = [{"text": label, "numeric": False, "title": ""} for label in labels]
+    columns += [
+        {"text": "score (EPVS)", "numeric": True, "title": ""},
+        {"text": "± SD", "numeric": True, "title": "standard deviation over the networks, in EPVS"},
+        {"text": "Potter class", "numeric": True, "title": ""},
+        {"text": "z", "numeric": True, "title": "modified z-score of the square root"},
+        {"text": "quality control", "numeric": False, "title": ""},
+    ]
+    rows = []
+    for score in scores:
+        kinds = ["failed"] * (not score["passed"]) + ["outlier"] * score["outlier"]
+        cells = [score[label] for label in labels]
+        cells += [_decimal(score["score"], 2), _decimal(score["spread"], 2), score["potter"]]
+        cells += [_decimal(score["z"], 1), _verdict(score)]
+        rows.append((score["page"], " ".join(kinds), score["score"], cells))
+    return {"columns": columns, "labels": len(labels), "rows": rows}
+
+
+def _decimal(value: float | None, digits: int) -> str:
+    """Write a number with its digits and a true minus sign; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _verdict(score: Mapping[str, Any]) -> str:
+    """Say what quality control and the search for outliers found."""
+    found = "passed" if score["passed"] else "failed"
+    found += ", outlier" if score["outlier"] else ""
+    return f"{found}: {score['reason']}" if score["reason"] else found
 
 
 def _facts(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -135,8 +135,19 @@ def cohort(output_dir: Path) -> list[Row]:
             "session_id": entity(path.name, "ses") or MISSING,
             "scan": path.name.removesuffix("_desc-epvs_scores.tsv"),
         }
-        gathered += [{**labels, **row} for row in rows(path)]
+        gathered += [{**labels, **row} for row in _plain_rows(path)]
     return gathered
+
+
+def _plain_rows(path: Path) -> list[Row]:
+    """Read a small table that this app wrote: a page reads one of each scan, which pandas is too slow for."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        _LOGGER.warning("%s can't be read: %s", path, error)
+        return []
+    cells = [line.split("\t") for line in lines]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[1:] if len(row) == len(cells[0])]
 
 
 def ages(output_dir: Path) -> dict[tuple[str, str], float]:

@@ -24,9 +24,9 @@ from epvs_bids.reports.volumes import (
     Point,
     centre,
     crop_like,
+    inner_window,
     read_image,
     small_nifti,
-    window,
 )
 
 _LOGGER = logging.getLogger(__name__)
@@ -221,8 +221,9 @@ def _viewer_volumes(images: Mapping[str, Image], mask: Image) -> dict[str, str]:
     region = images["region"]
     scan = _on(images.get("scan", region), region)
     inside = mask.data > 0.5
-    outline = inside & ~ndimage.binary_erosion(inside)
-    low, high = window(scan.data, percentile=99.9)
+    # In axial planes: an outline in three dimensions has patches where the surface lies in the plane.
+    outline = inside & ~ndimage.binary_erosion(inside, np.ones((3, 3, 1)))
+    low, high = inner_window(scan, mask)
     packed = {
         "scan": small_nifti(scan, low=low, high=high),
         "mask": small_nifti(Image(outline.astype(np.float32), region.affine), low=0, high=1),

@@ -50,7 +50,7 @@ def methods_blocks(markdown: str) -> list[dict[str, Any]]:
     Returns
     -------
     blocks
-        Dictionaries with `kind` (`heading`, `list`, `text`), and `text` or `lines`.
+        Dictionaries with `kind` (`heading`, `list`, `numbered`, `text`), and `text` or `lines`.
     """
     blocks: list[dict[str, Any]] = []
     for chunk in re.split(r"\n\s*\n|(?<=\n)(?=#)", markdown):
@@ -64,7 +64,8 @@ def methods_blocks(markdown: str) -> list[dict[str, Any]]:
             continue
         if all(re.match(r"\s*(?:[-*+]|\d+\.)\s|\s{2,}\S", line) for line in lines):
             items = re.split(r"(?:^|\n)(?:[-*+]|\d+\.)\s+", "\n".join(lines))
-            blocks.append({"kind": "list", "lines": [_plain(item) for item in items if item.strip()]})
+            kind = "numbered" if re.match(r"\s*\d", lines[0]) else "list"
+            blocks.append({"kind": kind, "lines": [_plain(item) for item in items if item.strip()]})
         else:
             blocks.append({"kind": "text", "text": _plain(" ".join(line.strip() for line in lines))})
     return blocks

@@ -23,7 +23,7 @@ def test_methods_lose_their_markup_and_nothing_else() -> None:
         },
         {"kind": "heading", "text": "References"},
         {"kind": "list", "lines": ["One, continued", "Two"]},
-        {"kind": "list", "lines": ["Three"]},
+        {"kind": "numbered", "lines": ["Three"]},
     ]
 
 
@@ -37,8 +37,8 @@ def test_the_methods_that_a_run_writes_are_understood() -> None:
     )
     blocks = methods_blocks(text)
     kinds = [block["kind"] for block in blocks]
-    assert {"text", "list"} <= set(kinds)
-    references = next(block for block in blocks if block["kind"] == "list")["lines"]
+    assert {"text", "numbered"} <= set(kinds)
+    references = next(block for block in blocks if block["kind"] == "numbered")["lines"]
     assert any("Medical Image Analysis" in line for line in references)
     assert len(references) >= 5
 

@@ -16,6 +16,7 @@ from epvs_bids.reports.volumes import (
     Image,
     centre,
     crop_like,
+    inner_window,
     plane,
     small_nifti,
     window,
@@ -86,3 +87,13 @@ def test_window_ignores_background_and_hot_voxels() -> None:
     pixels[0, 0] = 1e6
     assert window(pixels) == (0.0, 200.0)
     assert window(np.zeros((2, 2), np.float32)) == (0.0, 1.0)
+
+
+def test_tissue_that_differs_little_fills_half_of_the_greys() -> None:
+    mask = Image(np.ones((10, 10, 10), np.float32), np.eye(4))
+    flat = np.linspace(0.8, 1.0, 1000, dtype=np.float32).reshape(10, 10, 10)
+    black, white = inner_window(Image(flat, np.eye(4)), mask)
+    assert (white - 0.8) / (white - black) == pytest.approx(0.5, abs=0.01)
+    varied = np.linspace(0.1, 1.0, 1000, dtype=np.float32).reshape(10, 10, 10)
+    assert inner_window(Image(varied, np.eye(4)), mask) == pytest.approx((0.0, 1.0), abs=0.01)
+    assert inner_window(Image(flat, np.eye(4)), Image(0 * flat, np.eye(4)))[0] == 0.0

@@ -1,17 +1,62 @@
 "use strict";
 (function () {
+  const STEP = 100;    // rows made at a time
+  const PRINTED = 500; // rows on paper at most
   const table = document.getElementById("table");
   const body = table.tBodies[0];
-  const rows = Array.from(body.rows).filter((row) => "score" in row.dataset);
-  const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
-  const score = (row) => (row.dataset.score === "" ? NaN : Number(row.dataset.score));
+  const box = table.parentElement;
+  const { columns, labels, rows: given } = JSON.parse(document.getElementById("rows").textContent);
+  if (!given.length) return;
+  const rows = given.map(([page, kinds, score, cells]) => ({
+    page, kinds, score, cells, text: cells.join(" ").toLowerCase(), element: null,
+    name: cells.slice(0, labels).filter(Boolean).join(" "),
+  }));
   const field = (id) => document.getElementById(id);
+
+  // Only rows that come into view are made: thousands of them would take seconds to lay out.
+  const make = (row) => {
+    const line = document.createElement("tr");
+    line.className = row.kinds;
+    row.cells.forEach((content, column) => {
+      const cell = line.insertCell();
+      if (columns[column].numeric) cell.className = "n";
+      if (column === 0 && row.page) {
+        const link = document.createElement("a");
+        link.href = encodeURIComponent(row.page);
+        link.textContent = content;
+        cell.append(link);
+      } else cell.textContent = content;
+    });
+    return line;
+  };
+  let kept = rows;
+  let shown = 0;
+  const more = (until) => {
+    const next = kept.slice(shown, until);
+    next.forEach((row) => { row.element ??= make(row); });
+    body.append(...next.map((row) => row.element));
+    shown += next.length;
+    field("cut").textContent = "";
+  };
+  const show = () => {
+    body.replaceChildren();
+    box.scrollTop = 0;
+    shown = 0;
+    more(STEP);
+  };
+  box.addEventListener("scroll", () => {
+    if (box.scrollTop + 2 * box.clientHeight > box.scrollHeight) more(shown + STEP);
+  }, { passive: true });
+  window.addEventListener("beforeprint", () => {
+    more(PRINTED);
+    if (shown < kept.length) field("cut").textContent = `The first ${shown} of ${kept.length} rows; group_scores.tsv has all.`;
+  });
+  window.addEventListener("afterprint", () => { field("cut").textContent = ""; });
 
   // Sorting: numbers as numbers, missing ones last, ties in the order that was.
   const value = (row, column) => {
-    const cell = row.cells[column];
-    if (!cell.classList.contains("n")) return cell.textContent.trim();
-    const found = parseFloat(cell.textContent);
+    if (!columns[column].numeric) return row.cells[column];
+    const found = parseFloat(row.cells[column].replace("−", "-"));
     return Number.isNaN(found) ? null : found;
   };
   const collator = new Intl.Collator("en", { numeric: true });
@@ -28,7 +73,7 @@
         return (up ? order : -order) || a.index - b.index;
       });
       rows.splice(0, rows.length, ...keyed.map((entry) => entry.row));
-      body.append(...rows);
+      filter();
     });
   });
 
@@ -39,38 +84,38 @@
     const low = field("low").value === "" ? -Infinity : Number(field("low").value);
     const high = field("high").value === "" ? Infinity : Number(field("high").value);
     const bounded = low > -Infinity || high < Infinity;
-    let shown = 0;
-    rows.forEach((row) => {
-      const failed = row.classList.contains("failed"), outlier = row.classList.contains("outlier");
-      const kept = words.every((word) => text.get(row).includes(word)) &&
-        (kind === "" || (kind === "look" && (failed || outlier)) || row.classList.contains(kind)) &&
-        (!bounded || (score(row) >= low && score(row) <= high));
-      row.hidden = !kept;
-      shown += kept;
-    });
-    field("count").textContent = `${shown} of ${rows.length} rows`;
+    kept = rows.filter((row) => words.every((word) => row.text.includes(word)) &&
+      (kind === "" || (kind === "look" && row.kinds !== "") || row.kinds.split(" ").includes(kind)) &&
+      (!bounded || (row.score !== null && row.score >= low && row.score <= high)));
+    field("count").textContent = `${kept.length} of ${rows.length} rows`;
+    show();
   };
   ["search", "low", "high"].forEach((id) => field(id).addEventListener("input", filter));
   field("show").addEventListener("change", filter);
+  show();
 
-  // The dot plot: a histogram whose units are scans.
-  const scored = rows.filter((row) => !Number.isNaN(score(row)));
+  // The dot plot: a histogram whose units are scans. One path holds all dots of a kind.
+  const scored = rows.filter((row) => row.score !== null).sort((a, b) => a.score - b.score);
   if (!scored.length) return;
-  const width = 1160, left = 46, right = 12, base = 40;
-  const top = Math.max(...scored.map(score), 1), bottom = Math.min(...scored.map(score), 0);
-  const bins = Math.min(116, Math.max(40, Math.round(Math.sqrt(scored.length) * 5)));
-  const step = (width - left - right) / bins;
-  const x = (number) => left + (number - bottom) / (top - bottom) * (bins - 1) * step + step / 2;
-  const stacks = new Map();
-  scored.slice().sort((a, b) => score(a) - score(b)).forEach((row) => {
-    const bin = Math.round((score(row) - bottom) / (top - bottom) * (bins - 1));
-    stacks.set(bin, [...(stacks.get(bin) ?? []), row]);
-  });
-  const tallest = Math.max(...Array.from(stacks.values(), (stack) => stack.length));
-  const rise = Math.max(1.6, Math.min(step, 300 / tallest));
-  const height = tallest * rise + base + 14;
+  const width = 1160, left = 58, right = 12, base = 40, tall = 300, crown = 26;
+  const bottom = Math.min(scored[0].score, 0), top = Math.max(scored[scored.length - 1].score, 1);
+  const stacked = (size) => {
+    const bins = Math.floor((width - left - right) / size);
+    const stacks = Array.from({ length: bins }, () => []);
+    scored.forEach((row) => stacks[Math.round((row.score - bottom) / (top - bottom) * (bins - 1))].push(row));
+    return stacks;
+  };
+  const highest = (stacks) => Math.max(...stacks.map((stack) => stack.length));
+  let size = 10; // of a dot's cell; smaller until the tallest stack fits
+  while (size > 2.5 && highest(stacked(size)) * size > tall) size *= 0.9;
+  const stacks = stacked(size);
+  const tallest = highest(stacks);
+  const step = (width - left - right) / stacks.length;
+  const rise = Math.min(step, tall / tallest);
+  const radius = Math.min(step, rise) * 0.44;
+  const floor = tallest * rise + crown;
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("viewBox", `0 0 ${width} ${floor + base}`);
   const draw = (kind, attributes, content) => {
     const element = document.createElementNS(svg.namespaceURI, kind);
     Object.entries(attributes).forEach(([name, given]) => element.setAttribute(name, given));
@@ -78,33 +123,65 @@
     svg.append(element);
     return element;
   };
-  const floor = height - base;
+  const round = (least, steps) => {
+    const unit = 10 ** Math.floor(Math.log10(least));
+    return unit * steps.find((factor) => unit * factor >= least);
+  };
+  const place = (stack, index) => [left + (stack + 0.5) * step, floor - 3 - (index + 0.5) * rise];
+  const x = (score) => left + (score - bottom) / (top - bottom) * (width - left - right - step) + step / 2;
   draw("line", { x1: left, x2: width - right, y1: floor, y2: floor, stroke: "#57606a" });
-  const unit = 10 ** Math.floor(Math.log10((top - bottom) / 4));
-  const tick = unit * [1, 2, 5, 10].find((factor) => (top - bottom) / (unit * factor) <= 10);
+  const tick = round((top - bottom) / 10, [1, 2, 5, 10]);
   for (let at = Math.ceil(bottom / tick) * tick; at <= top; at += tick) {
     draw("line", { x1: x(at), x2: x(at), y1: floor, y2: floor + 5, stroke: "#57606a" });
     draw("text", { x: x(at), y: floor + 18, "text-anchor": "middle" }, String(Number(at.toFixed(6))));
   }
+  const grade = round(Math.max(tallest / 5, 1), [1, 2, 5, 10]);
+  for (let at = grade; at <= tallest; at += grade) {
+    const y = floor - 3 - at * rise;
+    draw("line", { x1: left, x2: width - right, y1: y, y2: y, stroke: "#d8dee4" });
+    draw("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, String(at));
+  }
   draw("text", { x: (left + width) / 2, y: floor + 36, "text-anchor": "middle" }, "score (EPVS)");
-  draw("text", { x: 14, y: floor / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${floor / 2})` }, "scans");
+  draw("text", { x: 14, y: floor / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${floor / 2})` }, "scans (number)");
+  const outlines = { failed: "", outlier: "", within: "" };
   stacks.forEach((stack, bin) => stack.forEach((row, index) => {
-    const failed = row.classList.contains("failed"), outlier = row.classList.contains("outlier");
-    const cx = left + bin * step + step / 2, cy = floor - 3 - (index + 0.5) * rise;
-    const radius = Math.max(1.4, Math.min(step, rise) * 0.44);
-    const fill = failed ? "#d55e00" : outlier ? "#a91d6a" : "#0072b2";
-    const dot = failed
-      ? draw("rect", { class: "dot", x: cx - radius, y: cy - radius, width: 2 * radius, height: 2 * radius, fill })
-      : draw("circle", { class: "dot", cx, cy, r: radius, fill });
-    const link = row.querySelector("a");
-    const label = document.createElementNS(svg.namespaceURI, "title");
-    label.textContent = `${row.cells[0].textContent.trim()}: ${score(row).toFixed(1)} EPVS`;
-    dot.append(label);
-    dot.addEventListener("click", () => {
-      if (link) window.location.href = link.href;
-    });
-    dot.addEventListener("mouseenter", () => row.classList.add("at"));
-    dot.addEventListener("mouseleave", () => row.classList.remove("at"));
+    const [cx, cy] = place(bin, index).map((at) => at.toFixed(1));
+    const r = radius.toFixed(2), d = (2 * radius).toFixed(2);
+    const kind = row.kinds.split(" ")[0] || "within";
+    outlines[kind] += kind === "failed" ? `M${cx} ${cy}m-${r} -${r}h${d}v${d}h-${d}z` : `M${cx} ${cy}m-${r} 0a${r} ${r} 0 1 0 ${d} 0a${r} ${r} 0 1 0 -${d} 0`;
   }));
-  document.getElementById("dots").append(svg);
+  const colours = { within: "#0072b2", outlier: "#a91d6a", failed: "#d55e00" };
+  Object.entries(colours).forEach(([kind, fill]) => draw("path", { d: outlines[kind], fill, class: `dots ${kind}` }));
+
+  // Which dot lies under the mouse follows from the place: a little beside a dot counts too.
+  const ring = draw("circle", { r: radius + 3, fill: "none", stroke: "#1f2328", "stroke-width": 2, visibility: "hidden" });
+  const label = draw("text", { class: "name", y: 14, visibility: "hidden" });
+  const under = (event) => {
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+    const near = Math.floor((at.x - left) / step), index = Math.floor((floor - 3 - at.y) / rise);
+    const bin = [0, -1, 1].map((shift) => near + shift).find((one) => stacks[one]?.[Math.max(index, 0)]);
+    return bin === undefined || index < -2 ? null : { bin, index: Math.max(index, 0), row: stacks[bin][Math.max(index, 0)] };
+  };
+  let marked = null;
+  const mark = (found) => {
+    marked?.element?.classList.remove("at");
+    marked = found?.row ?? null;
+    marked?.element?.classList.add("at");
+    [ring, label].forEach((one) => one.setAttribute("visibility", found ? "visible" : "hidden"));
+    svg.style.cursor = found?.row.page ? "pointer" : "default";
+    if (!found) return;
+    const [cx, cy] = place(found.bin, found.index);
+    ring.setAttribute("cx", cx);
+    ring.setAttribute("cy", cy);
+    label.setAttribute("x", cx);
+    label.setAttribute("text-anchor", cx < width * 0.15 ? "start" : cx > width * 0.85 ? "end" : "middle");
+    label.textContent = `${found.row.name}: ${found.row.score.toFixed(1)} EPVS`;
+  };
+  svg.addEventListener("mousemove", (event) => mark(under(event)));
+  svg.addEventListener("mouseleave", () => mark(null));
+  svg.addEventListener("click", (event) => {
+    const found = under(event);
+    if (found?.row.page) window.location.href = encodeURIComponent(found.row.page);
+  });
+  field("dots").append(svg);
 })();

@@ -66,7 +66,8 @@
       dragAndDropEnabled: false, isColorbar: false, isSliceMM: true, logLevel: "error", fontColor: [1, 1, 1, 1],
       onLocationChange: (data) => {
         const [x, y, z] = data.mm;
-        where.textContent = ["x", "y", "z"].map((axis, index) => `${axis} ${Math.round(data.mm[index])}`).join(", ") + " mm";
+        where.textContent = ["x", "y", "z"].map((axis, index) => `${axis} ${Math.round(data.mm[index])}`)
+          .join(", ").replaceAll("-", "−") + " mm";
         box.dataset.mm = JSON.stringify([x, y, z]);
       },
     });
