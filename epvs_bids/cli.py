@@ -87,6 +87,10 @@ def _run(settings: Settings) -> int:
 
         refuse_inside(settings.bids_dir, "output_dir", settings.output_dir)
         return run_group(settings)
+    if not settings.reports_only and settings.bids_dir.is_dir():
+        from epvs_bids.workflows import server
+
+        server.start(settings.omp_nthreads)
     from epvs_bids.workflows.participant import run_participant
 
     result = run_participant(settings, console)

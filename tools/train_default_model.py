@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.network.architecture import Architecture, RegressionNetwork, build_network
-from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, load_models, save_model
+from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_model
 from epvs_bids.network.scaling import robust_scale
 from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
 from epvs_bids.simulation.region import REGION, TRAINING, simulate_region
@@ -37,8 +37,8 @@ ARCHITECTURE = Architecture(
     maps=3,
 )
 CELLS = (28, 36, 28)
-RATE, RATE_ONWARDS = 3e-3, 1e-3
-"""Highest learning rate, from random weights and from those of a model."""
+RATE = 3e-3
+"""Highest learning rate."""
 SCHEDULE = ((0, 2 / 3, 1), (0, 5 / 9, 1))
 """Share of the steps done, and how far the cosine of the rate has come: it falls faster at the end."""
 BFLOAT16 = torch.cpu._is_avx512_bf16_supported()
@@ -131,8 +131,6 @@ class Training:
         The weights that are trained, and their moving average, which is what ships.
     optimiser
         AdamW.
-    rate
-        Highest learning rate.
     step
         Steps done.
     """
@@ -140,7 +138,6 @@ class Training:
     network: RegressionNetwork
     average: RegressionNetwork
     optimiser: torch.optim.Optimizer
-    rate: float
     step: int = 0
 
     def save(self, path: Path) -> None:
@@ -160,26 +157,22 @@ class Training:
         self.step = state["step"]
 
 
-def start(seed: int, init_from: Path | None) -> Training:
-    """Make a network with random weights or those of a model, and its optimiser."""
+def start(seed: int) -> Training:
+    """Make a network with random weights, and its optimiser."""
     torch.manual_seed(seed)
     network = build_network(ARCHITECTURE).to(memory_format=torch.channels_last_3d)
     for layer in network.modules():
         if isinstance(layer, nn.Conv3d) and layer.kernel_size[0] == 3:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    rate = RATE
-    if init_from is not None:
-        network.load_state_dict(load_models(init_from)[0].network.state_dict())
-        rate = RATE_ONWARDS
     average = build_network(ARCHITECTURE)
     average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-4)
-    return Training(network, average, optimiser, rate)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
+    return Training(network, average, optimiser)
 
 
 def train(options: argparse.Namespace) -> RegressionNetwork:
     """Train for the number of steps; return the averaged weights."""
-    training = start(options.seed, options.init_from)
+    training = start(options.seed)
     if options.checkpoint.exists():
         training.load(options.checkpoint)
     while training.step < options.steps:
@@ -200,7 +193,7 @@ def take_step(training: Training, batch: list[torch.Tensor], progress: float) ->
     warm = min(1, (training.step + 1) / 30)
     falling = 0.5 + 0.5 * math.cos(math.pi * np.interp(progress, *SCHEDULE))
     for group in training.optimiser.param_groups:
-        group["lr"] = training.rate * warm * falling + 1e-5
+        group["lr"] = RATE * warm * falling + 1e-5
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
         logits = training.network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
     loss = loss_of(logits.float(), target, inside)
@@ -239,7 +232,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=3750, help=f"a multiple of {ROUND}")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--init-from", type=Path, help="go on from the weights of this model")
     parser.add_argument("--output", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--checkpoint", type=Path, default=Path("train_default_model.pt"))
     options = parser.parse_args()

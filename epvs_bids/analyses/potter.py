@@ -10,7 +10,8 @@ from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Stud
 from epvs_bids.analyses.matching import rated_scans
 from epvs_bids.errors import BadDataError
 from epvs_bids.statistics.agreement import proportion
-from epvs_bids.statistics.potter import N_CATEGORIES, potter_class, weighted_kappa
+from epvs_bids.statistics.kappa import weighted_kappa
+from epvs_bids.statistics.potter import N_CATEGORIES, potter_class
 
 NAME = "potter"
 FEWEST = 3

@@ -100,7 +100,7 @@ def load_volume(path: Path, *, volume: int | None = None) -> Volume:
     return Volume(data=data, affine=affine, path=path, warnings=tuple(warnings))
 
 
-def load_labels(path: Path) -> tuple[NDArray[np.int32], Matrix]:
+def load_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Matrix]:
     """
     Read a label image.
 
@@ -112,7 +112,7 @@ def load_labels(path: Path) -> tuple[NDArray[np.int32], Matrix]:
     Returns
     -------
     labels
-        int32, shape (X, Y, Z).
+        int16, int32 where there are larger ones; shape (X, Y, Z).
     affine
         4 × 4, voxel index to RAS millimetres.
 
@@ -125,9 +125,12 @@ def load_labels(path: Path) -> tuple[NDArray[np.int32], Matrix]:
     _checked_shape(path, tuple(int(n) for n in image.shape), None)
     affine, _ = _checked_affine(path, image)
     values = _values(path, image, None, None if _holds_integers(image) else np.float32)
-    if not np.isfinite(values).all() or not values.any():
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)) or low == high == 0:
         raise BadDataError(f"{path}: holds no labels. Remove the file or make the segmentation anew.")
-    whole = values if values.dtype.kind in "iu" else np.rint(values)
+    whole: NDArray[Any] = values if values.dtype.kind in "iu" else np.rint(values)
+    if np.iinfo(np.int16).min <= low and high <= np.iinfo(np.int16).max:
+        return whole.astype(np.int16, copy=not values.flags.writeable), affine
     return whole.astype(np.int32, copy=not values.flags.writeable), affine
 
 
@@ -224,15 +227,17 @@ def _gunzip(path: Path, content: bytes, kinds: tuple[Any, ...]) -> bytes:
     """
     if content[:2] != _GZIP:
         raise BadDataError(f"{path}: named .gz but not compressed. Rename it or compress it with gzip.")
-    unpacked = bytearray()
-    limit = _HEADER_BYTES
+    parts: list[bytes] = []
+    room = limit = _HEADER_BYTES
     while content[:2] == _GZIP:
         stream = zlib.decompressobj(wbits=31)
         try:
-            unpacked += stream.decompress(content, max(limit - len(unpacked), 1))
+            parts.append(stream.decompress(content, max(room, 1)))
             if limit == _HEADER_BYTES:
-                limit = _size_told(path, bytes(unpacked), kinds)
-                unpacked += stream.decompress(stream.unconsumed_tail, max(limit - len(unpacked), 1))
+                limit = _size_told(path, parts[0], kinds)
+                room = limit - len(parts[0])
+                parts.append(stream.decompress(stream.unconsumed_tail, max(room, 1)))
+            room = limit - sum(len(part) for part in parts)
         except zlib.error as error:
             raise BadDataError(f"{path}: the compressed file is damaged ({error}). Copy it again.") from error
         if not stream.eof and stream.unconsumed_tail:
@@ -240,7 +245,7 @@ def _gunzip(path: Path, content: bytes, kinds: tuple[Any, ...]) -> bytes:
         if not stream.eof:
             raise BadDataError(f"{path}: truncated, the compressed file ends too early. Copy it again.")
         content = stream.unused_data
-    return bytes(unpacked)
+    return b"".join(parts)
 
 
 def _size_told(path: Path, head: bytes, kinds: tuple[Any, ...]) -> int:

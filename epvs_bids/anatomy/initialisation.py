@@ -6,7 +6,7 @@ A registration by mutual information finds its way from some 15° and 20 mm away
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from epvs_bids.anatomy.grid import Matrix
-from epvs_bids.anatomy.labels import bounding_box
+from epvs_bids.anatomy.labels import bounding_box, structure_boxes
 
 _BINS = 32
 _FEWEST_LANDMARKS = 4
@@ -207,7 +207,7 @@ def rotation_about(centre: NDArray[np.float64], angles: tuple[float, ...]) -> Ma
 
 
 def centres_of(
-    labels: NDArray[np.integer], affine: Matrix, structures: Iterable[int]
+    labels: NDArray[np.integer], affine: Matrix, structures: Collection[int]
 ) -> dict[int, NDArray[np.float64]]:
     """
     Return the centre of mass of each structure that is there.
@@ -224,14 +224,11 @@ def centres_of(
     centres
         RAS mm by label.
     """
-    boxes = ndimage.find_objects(labels, max_label=max(structures, default=0))
     centres = {}
-    for label in structures:
-        box = boxes[label - 1]
-        if box is not None:
-            corner = np.array([s.start for s in box])
-            middle = corner + np.argwhere(labels[box] == label).mean(axis=0)
-            centres[label] = affine[:3, :3] @ middle + affine[:3, 3]
+    for label, box in structure_boxes(labels, structures).items():
+        corner = np.array([s.start for s in box])
+        middle = corner + np.argwhere(labels[box] == label).mean(axis=0)
+        centres[label] = affine[:3, :3] @ middle + affine[:3, 3]
     return centres
 
 

@@ -5,7 +5,7 @@ FreeSurfer, FastSurfer, SynthSeg and SAMSEG share one numbering, that of `FreeSu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,31 @@ def basal_ganglia_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     mask
         Boolean array of the same shape: caudate, putamen, pallidum and accumbens of both sides.
     """
-    return np.isin(labels, list(BASAL_GANGLIA))
+    mask = np.zeros_like(labels, dtype=np.bool_)
+    for label, box in structure_boxes(labels, BASAL_GANGLIA).items():
+        mask[box] |= labels[box] == label
+    return mask
+
+
+def structure_boxes(labels: NDArray[np.integer], structures: Collection[int]) -> dict[int, tuple[slice, ...]]:
+    """
+    Return the smallest box around each structure that is there.
+
+    Parameters
+    ----------
+    labels
+        Label image, shape (X, Y, Z).
+    structures
+        Labels wanted, above 0.
+
+    Returns
+    -------
+    boxes
+        A slice an axis, by label.
+    """
+    # Images read from NIfTI and MGH lie in memory with x fastest: seen transposed, they are read in order.
+    found = ndimage.find_objects(labels.T, max_label=max(structures, default=1))
+    return {label: box[::-1] for label in structures if (box := found[label - 1]) is not None}
 
 
 def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -65,14 +89,14 @@ def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     if not mask.any():
         return mask
     box = bounding_box(mask)
-    inside = mask[box]
+    inside = mask[box].T  # in the order of memory, see `structure_boxes`
     parts, n_parts = ndimage.label(inside)
     if n_parts > 1:
         inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     # Holes are background that does not meet the box's rim; a sixth of binary_fill_holes' time.
     background, _ = ndimage.label(np.pad(~inside, 1, constant_values=True))
     whole = np.zeros_like(mask)
-    whole[box] = (background != background[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    whole[box] = (background != background[0, 0, 0])[1:-1, 1:-1, 1:-1].T
     return whole
 
 
@@ -104,7 +128,7 @@ def bounding_box(mask: NDArray[np.bool_], *, margin: tuple[int, ...] = (0, 0, 0)
 
 
 def largest_components(
-    labels: NDArray[np.integer], *, structures: Iterable[int] = tuple(BASAL_GANGLIA)
+    labels: NDArray[np.integer], *, structures: Collection[int] = tuple(BASAL_GANGLIA)
 ) -> tuple[NDArray[np.integer], dict[str, int]]:
     """
     Keep the largest connected part of each structure and drop the specks around it.
@@ -125,11 +149,7 @@ def largest_components(
     """
     cleaned = labels.copy()
     dropped: dict[str, int] = {}
-    boxes = ndimage.find_objects(np.where(np.isin(labels, list(structures)), labels, 0))
-    for label in structures:
-        box = boxes[label - 1] if label <= len(boxes) else None
-        if box is None:
-            continue
+    for label, box in structure_boxes(labels, structures).items():
         inside = labels[box] == label
         parts, n_parts = ndimage.label(inside)
         if n_parts < 2:

@@ -132,8 +132,8 @@ def register_rigid(
     from epvs_bids.anatomy.elastix import PARAMETERS, run_elastix
 
     both = fixed_mask is not None and moving_mask is not None
-    fixed_thin = _prepare(fixed, fixed_mask, blank=both)
-    moving_thin = _prepare(moving, moving_mask, blank=both)
+    fixed_thin = _prepare(fixed, fixed_mask, blank=both, sampled=True)
+    moving_thin = _prepare(moving, moving_mask, blank=both, sampled=not both)
     if initial is None:
         initial = coarse_search(fixed_thin, moving_thin)
     shifted = Thin(moving_thin.data, moving_thin.mask, np.linalg.inv(initial) @ moving_thin.affine)
@@ -142,14 +142,19 @@ def register_rigid(
     return RigidTransform(matrix, metric, {**PARAMETERS, "RandomSeed": (str(seed),)})
 
 
-def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool) -> Thin:
-    """Blank an image outside the brain where wanted, and cut it to what the registration needs."""
+def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool, sampled: bool) -> Thin:
+    """Blank an image outside the brain where wanted, and cut it to what the registration needs.
+
+    Only the image that is sampled needs a mask beyond its box: Elastix takes none of the moving one.
+    """
     if mask is None:
         return thin_out(image.data, image.affine, np.ones(image.data.shape, dtype=np.bool_))
     reach = tuple(max(round(_RIM / size), 1) for size in image.voxel_sizes)
     box = bounding_box(mask, margin=reach)  # nothing outside it is looked at
     data = np.where(mask[box], image.data[box], np.float32(0)) if blank else image.data[box]
-    rim = ndimage.maximum_filter(mask[box], size=tuple(2 * r + 1 for r in reach))
+    rim = np.ones(data.shape, dtype=np.bool_)
+    if sampled:
+        rim = ndimage.maximum_filter(mask[box], size=tuple(2 * r + 1 for r in reach))
     affine = image.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
     return thin_out(data, affine, rim)
@@ -211,6 +216,7 @@ def register_to_template(
     scan: Volume,
     labels: NDArray[np.integer],
     *,
+    brain: NDArray[np.bool_] | None = None,
     threads: int = 1,
     seed: int = 0,
 ) -> RigidTransform:
@@ -226,6 +232,8 @@ def register_to_template(
         The template and its brain mask.
     scan, labels
         The scan, and its label image on the same grid.
+    brain
+        `brain_mask(labels)`, where it is known.
     threads, seed
         As in `register_rigid`.
 
@@ -239,7 +247,7 @@ def register_to_template(
         template,
         scan,
         fixed_mask=template_mask,
-        moving_mask=brain_mask(labels),
+        moving_mask=brain_mask(labels) if brain is None else brain,
         initial=None if start is None else start[0],
         threads=threads,
         seed=seed,
@@ -258,6 +266,7 @@ def check_registration(
     template_affine: Matrix,
     labels: NDArray[np.integer],
     affine: Matrix,
+    brain: NDArray[np.bool_] | None = None,
 ) -> RegistrationCheck:
     """
     Decide whether a registration to MNI space may be trusted.
@@ -270,6 +279,8 @@ def check_registration(
         Brain mask of the template.
     labels, affine
         Labels of the scan on its grid.
+    brain
+        `brain_mask(labels)`, where it is known.
 
     Returns
     -------
@@ -286,12 +297,14 @@ def check_registration(
         )
     grid = template_grid(template_affine, as_shape(np.array(template_mask.shape)), _CHECK_VOXEL)
     expected = resample_to_grid(template_mask, template_affine, np.eye(4), grid, order=1) >= 0.5
-    brain = resample_to_grid(brain_mask(labels), affine, transform.matrix, grid, order=1) >= 0.5
+    brain = brain_mask(labels) if brain is None else brain
+    found = resample_to_grid(brain, affine, transform.matrix, grid, order=1) >= 0.5
     covered = resample_to_grid(np.ones(labels.shape, np.bool_), affine, transform.matrix, grid, order=0) > 0
-    overlap = dice(expected & covered, brain & covered)
-    offset = _landmark_offset(transform, labels, affine)
+    overlap = dice(expected & covered, found & covered)
+    centres = centres_of(labels, affine, LANDMARKS)
+    offset = _landmark_offset(transform, centres)
     reason = ""
-    if mirrored(centres_of(labels, affine, LANDMARKS)):
+    if mirrored(centres):
         reason = (
             "the labels are a mirror image of a brain's; "
             "the orientation in the header of the scan or of the labels is wrong"
@@ -309,10 +322,9 @@ def check_registration(
     return RegistrationCheck(passed=not reason, reason=reason, dice=overlap, metric=transform.metric)
 
 
-def _landmark_offset(transform: RigidTransform, labels: NDArray[np.integer], affine: Matrix) -> float:
+def _landmark_offset(transform: RigidTransform, centres: Mapping[int, NDArray[np.float64]]) -> float:
     """Return the root mean square distance of the structures from their places in MNI space, in mm."""
     to_template = np.linalg.inv(transform.matrix)
-    centres = centres_of(labels, affine, LANDMARKS)
     if not centres:
         return float("inf")
     apart = [

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from epvs_bids.anatomy.grid import Grid, Matrix, Shape, as_shape, resample_to_grid, template_grid
+from epvs_bids.anatomy.labels import bounding_box
 from epvs_bids.errors import BadDataError
 
 __all__ = [
@@ -169,11 +170,10 @@ def smooth_mask(
     -----
     The mask is interpolated linearly and cut at 0.5 (ours), which follows its outline across thick slices.
     """
-    where = np.argwhere(mask)
-    if not len(where):
+    if not mask.any():
         raise BadDataError("The segmentation holds no basal ganglia: nothing to count in.")
     to_grid = np.linalg.inv(grid.affine) @ np.linalg.inv(transform) @ affine
-    ends = list(zip(where.min(axis=0) - 1.0, where.max(axis=0) + 1.0, strict=True))
+    ends = [(part.start - 1.0, float(part.stop)) for part in bounding_box(mask)]
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     seen = corners @ to_grid[:3, :3].T + to_grid[:3, 3]
     pad = params.dilations + int(np.ceil(4 * params.sigma)) + 1

@@ -31,8 +31,8 @@ class Segmentation:
     Parameters
     ----------
     labels
-        int32, on the scan's own grid, FreeSurfer's numbering; the largest part of each structure of the basal
-        ganglia.
+        Integers on the scan's own grid, FreeSurfer's numbering; the largest part of each structure of the
+        basal ganglia.
     affine
         4 × 4, the scan's.
     source
@@ -43,7 +43,7 @@ class Segmentation:
         The files that they come from.
     """
 
-    labels: NDArray[np.int32]
+    labels: NDArray[np.integer]
     affine: Matrix
     source: str
     notes: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Segmentation:
 
 
 def segment(
-    scan: Path,
+    scan: Volume,
     *,
     choice: str,
     t1w: Path | None,
@@ -100,17 +100,16 @@ def segment(
     UsageError
         Unknown choice.
     """
-    volume = load_volume(scan)
     notes: list[str] = []
     if choice in ("auto", "existing"):
         search = find_existing(freesurfer_dirs, participant=participant, session=session)
         notes += search.unfinished
         if search.found is not None:
-            return _finish(volume, search.found, t1w=t1w, threads=threads, notes=notes)
+            return _finish(scan, search.found, t1w=t1w, threads=threads, notes=notes)
         if choice == "existing":
             _refuse(search.unfinished, running=search.running, participant=participant)
-    made = _make(volume, choice, t1w=t1w, work_dir=work_dir, threads=threads, licence=licence, sloppy=sloppy)
-    return _finish(volume, made, t1w=t1w, threads=threads, notes=notes)
+    made = _make(scan, choice, t1w=t1w, work_dir=work_dir, threads=threads, licence=licence, sloppy=sloppy)
+    return _finish(scan, made, t1w=t1w, threads=threads, notes=notes)
 
 
 def _refuse(unfinished: tuple[str, ...], *, running: bool, participant: str) -> None:
@@ -168,16 +167,16 @@ def _finish(
     if not basal_ganglia_mask(here).any():
         raise BadDataError(f"{result.labels}: no basal ganglia inside the scan {scan.path.name}.")
     _LOGGER.info("Labels of %s from %s (%s)", scan.path.name, result.program, result.labels)
-    return Segmentation(here.astype(np.int32), scan.affine, result.program, notes, [result.labels])
+    return Segmentation(here, scan.affine, result.program, notes, [result.labels])
 
 
-def _same_grid(labels: NDArray[np.int32], affine: Matrix, scan: Volume) -> bool:
+def _same_grid(labels: NDArray[np.integer], affine: Matrix, scan: Volume) -> bool:
     """Tell whether labels lie on the scan's own grid, voxel on voxel."""
     return labels.shape == scan.data.shape and np.allclose(affine, scan.affine, atol=1e-3)
 
 
 def _bring_to_scan(
-    labels: NDArray[np.int32],
+    labels: NDArray[np.integer],
     affine: Matrix,
     scan: Volume,
     *,
@@ -206,4 +205,4 @@ def _bring_to_scan(
         )
     grid = Grid(as_shape(np.array(scan.data.shape)), scan.affine)
     here = resample_to_grid(labels, affine, transform, grid, order=0, threads=threads)
-    return np.rint(here).astype(np.int32)
+    return np.rint(here).astype(labels.dtype)

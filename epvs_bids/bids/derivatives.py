@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from epvs_bids import __version__
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 
 RESOLUTIONS = {
     "05": "0.5 mm isotropic: the box that the network sees, around the basal ganglia",

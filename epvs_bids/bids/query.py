@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from epvs_bids.bids.filters import QUERIES, Filters
 from epvs_bids.bids.index import IMAGES, index_anatomy, open_database, participants_of
+from epvs_bids.bids.scan import Scan
 from epvs_bids.errors import BadDataError, EmptySelectionError, EPVSError
 from epvs_bids.files import read_json
 
@@ -28,45 +29,6 @@ _LOGGER = logging.getLogger(__name__)
 CONTRASTS = ("PDw", "T2w", "PDT2")
 _UNUSABLE_PARTS = ("phase", "real", "imag")
 _NAME = re.compile(r"sub-(?P<participant>[A-Za-z0-9+]+)(?:_ses-(?P<session>[A-Za-z0-9+]+))?(?:_[^_]+)*")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One scan that is to be scored.
-
-    Attributes
-    ----------
-    participant, session
-        Labels without `sub-`/`ses-`; the session may be None.
-    path
-        The image.
-    volume
-        For a `PDT2`, which of its two volumes is the proton-density one; else None.
-    t1w
-        A T1w of the same session, else of the same participant, else None.
-    """
-
-    participant: str
-    session: str | None
-    path: Path
-    volume: int | None = None
-    t1w: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name without its extension, such as `sub-01_ses-1_PDw`: unique in the data set."""
-        return self.path.name.partition(".")[0]
-
-    @property
-    def entities(self) -> str:
-        """The name without its suffix, such as `sub-01_ses-1`: how our files begin."""
-        return self.name.rpartition("_")[0]
-
-    @property
-    def suffix(self) -> str:
-        """`PDw` or `T2w`; the volume taken from a `PDT2` is a `PDw`."""
-        suffix = self.name.rpartition("_")[2]
-        return "PDw" if suffix == "PDT2" else suffix
 
 
 @dataclass(frozen=True)

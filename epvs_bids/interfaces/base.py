@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import SimpleInterface
+from numpy.typing import NDArray
 
 from epvs_bids.anatomy.images import Volume
 from epvs_bids.errors import EPVSError, TryAgainError
@@ -46,7 +47,16 @@ def describe_failure(error: Exception) -> dict[str, Any]:
 
 
 def read_checked(path: str) -> Volume:
-    """Read an image that an earlier step wrote, and so needs no check."""
+    """Read an image that an earlier step wrote, and so needs no check.
+
+    Of one that is not compressed, only what is used is read from the disk.
+    """
     image: Any = nib.load(path)
     data = np.asarray(image.dataobj, dtype=np.float32)
     return Volume(data=data, affine=np.asarray(image.affine, dtype=np.float64), path=Path(path))
+
+
+def read_mask(path: str) -> NDArray[np.bool_]:
+    """Read a mask that an earlier step wrote."""
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj) > 0

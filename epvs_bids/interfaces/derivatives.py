@@ -11,7 +11,7 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, is
 
 from epvs_bids import __version__
 from epvs_bids.bids.derivatives import ScanOutputs, image_sidecar, own_uri, raw_uri, score_dictionary
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 from epvs_bids.files import atomic_write, read_json, write_json, write_tsv
 from epvs_bids.interfaces.base import Stage
 from epvs_bids.statistics.potter import potter_class

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ from epvs_bids.anatomy.roi import RoiParameters, region_of_scan, resample_to_gri
 from epvs_bids.anatomy.segmentation import segment
 from epvs_bids.errors import BadDataError
 from epvs_bids.files import read_json, write_json
-from epvs_bids.interfaces.base import Stage, read_checked
+from epvs_bids.interfaces.base import Stage, read_checked, read_mask
 from epvs_bids.interfaces.quality import coverage_remarks, volume_remarks
-
-_IMAGES = logging.getLogger("epvs_bids.anatomy.images")
 
 
 class _ReadInputs(BaseInterfaceInputSpec):
@@ -61,16 +58,9 @@ class _SegmentInputs(BaseInterfaceInputSpec):
 
 class _SegmentOutputs(TraitedSpec):
     labels = File(exists=True, desc="label image in the scan's space")
+    brain_mask = File(exists=True, desc="mask of the brain in the scan's space")
     source = traits.Str(desc="what made it")
     notes = traits.List(traits.Str(), desc="what was done to it")
-
-
-class _NotAgain(logging.Filter):
-    """Lets pass what is not about a file of this name: reading the scan has told of that."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a message is about another file."""
-        return not record.getMessage().startswith(f"{self.name}:")
 
 
 class SegmentScan(Stage):
@@ -81,9 +71,8 @@ class SegmentScan(Stage):
     def work(self, folder: Path) -> dict[str, Any]:
         """Segment and write the labels."""
         given = self.inputs
-        _IMAGES.addFilter(_NotAgain(Path(given.scan).name))
         result = segment(
-            Path(given.scan),
+            read_checked(given.scan),
             choice=given.choice,
             t1w=Path(given.t1w) if given.t1w else None,
             freesurfer_dirs=[Path(one) for one in given.freesurfer_dirs],
@@ -94,14 +83,17 @@ class SegmentScan(Stage):
             licence=Path(given.licence) if given.licence else None,
             sloppy=given.sloppy,
         )
-        out = folder / "labels.nii.gz"
-        save_volume(out, result.labels, result.affine, np.int32)
-        return {"labels": str(out), "source": result.source, "notes": list(result.notes)}
+        images = {name: folder / f"{name}.nii.gz" for name in ("labels", "brain_mask")}
+        save_volume(images["labels"], result.labels, result.affine, result.labels.dtype)
+        save_volume(images["brain_mask"], brain_mask(result.labels), result.affine, np.uint8)
+        files = {name: str(path) for name, path in images.items()}
+        return {**files, "source": result.source, "notes": list(result.notes)}
 
 
 class _RegisterInputs(BaseInterfaceInputSpec):
     scan = File(exists=True, mandatory=True)
     labels = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True)
     template = File(exists=True, mandatory=True)
     template_mask = File(exists=True, mandatory=True)
     seed = traits.Int(1, usedefault=True)
@@ -124,9 +116,9 @@ class RegisterScan(Stage):
         given = self.inputs
         scan, template = read_checked(given.scan), read_checked(given.template)
         labels, _ = load_labels(Path(given.labels))
-        template_brain = read_checked(given.template_mask).data > 0.5
+        brain, template_brain = read_mask(given.brain_mask), read_mask(given.template_mask)
         transform = register_to_template(
-            template, template_brain, scan, labels, threads=given.threads, seed=given.seed
+            template, template_brain, scan, labels, brain=brain, threads=given.threads, seed=given.seed
         )
         check = check_registration(
             transform,
@@ -134,6 +126,7 @@ class RegisterScan(Stage):
             template_affine=template.affine,
             labels=labels,
             affine=scan.affine,
+            brain=brain,
         )
         quality = {"metric": transform.metric, "dice": check.dice, "passed": check.passed}
         write_json(folder / "quality.json", quality)
@@ -149,6 +142,7 @@ class RegisterScan(Stage):
 class _ExtractInputs(BaseInterfaceInputSpec):
     scan = File(exists=True, mandatory=True)
     labels = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True)
     transform = traits.Either(None, File(exists=True), usedefault=True, desc="None: stay in the scan's space")
     template = traits.Either(None, File(exists=True), usedefault=True)
     parameters = traits.Dict(mandatory=True, desc="RoiParameters as plain values")
@@ -193,7 +187,8 @@ class ExtractRegion(Stage):
             save_volume(folder / f"{name}.nii.gz", data, roi.affine)
         overview = template_grid(target.affine, shape, 1.0)
         head = resample_to_grid(scan.data, scan.affine, matrix, overview, order=1, threads=threads)
-        brain = resample_to_grid(brain_mask(labels), scan.affine, matrix, overview, order=0, threads=threads)
+        inside = read_mask(given.brain_mask)
+        brain = resample_to_grid(inside, scan.affine, matrix, overview, order=0, threads=threads)
         save_volume(folder / "head.nii.gz", head, overview.affine)
         save_volume(folder / "brain.nii.gz", brain, overview.affine, np.uint8)
         volume, odd_volume = volume_remarks(structures, scan.affine)

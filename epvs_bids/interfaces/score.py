@@ -73,12 +73,14 @@ class MapSaliency(Stage):
         import torch
 
         from epvs_bids.network.checkpoint import load_models
-        from epvs_bids.network.inference import choose_device
+        from epvs_bids.network.inference import choose_device, prepare
+        from epvs_bids.network.memory import reuse_large_blocks
         from epvs_bids.network.saliency import saliency, to_native
 
         given = self.inputs
         torch.set_num_threads(given.threads)
-        networks = [model.network for model in load_models(Path(given.model))]
+        reuse_large_blocks()
+        networks = [prepare(model.network) for model in load_models(Path(given.model))]
         roi, scan = read_checked(given.roi), read_checked(given.scan)
         mask = read_checked(given.mask).data if given.mask else None
         device = choose_device(given.device).type

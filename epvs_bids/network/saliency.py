@@ -97,11 +97,9 @@ def saliency(
 
 def _gradient(network: nn.Module, region: Tensor) -> Tensor:
     """Differentiate the score by each voxel."""
-    from captum.attr import Saliency
-
     leaf = region.clone().requires_grad_()
-    gradient: Tensor = Saliency(network).attribute(leaf, abs=False)
-    return gradient.detach()
+    (gradient,) = torch.autograd.grad(network(leaf).sum(), leaf)
+    return gradient
 
 
 def _smoothgrad(network: nn.Module, region: Tensor, seed: int) -> Tensor:

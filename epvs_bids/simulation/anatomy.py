@@ -31,8 +31,8 @@ COMMISSURE = (0.0, 2.5, -4.5)
 REGION_CENTRE = (0.0, 3.0, 1.0)
 """Centre of mass of the atlas' basal ganglia in MNI millimetres."""
 SIZE = 0.93
-"""Mean size of a head relative to the MNI template, which most heads have to be enlarged to fit (Buckner et al.
-2004, NeuroImage 23:724): basal ganglia of 20 mL on average, those of the atlas have 25."""
+"""Mean size of a head relative to the MNI template, which most heads have to be enlarged to fit (Buckner et
+al. 2004, NeuroImage 23:724): basal ganglia of 20 mL on average, those of the atlas have 25."""
 _MARGIN = 14.0
 _LATTICE = (20, 23, 20)
 _SPACING = 12.0

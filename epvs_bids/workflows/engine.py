@@ -25,13 +25,6 @@ from epvs_bids.workflows.plugin import ProcessPlugin, mended
 
 _LOGGER = logging.getLogger(__name__)
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
-
 StatusCallback = Callable[[Any, str], None]
 
 
@@ -119,8 +112,6 @@ def make_plugin(settings: Settings, callback: StatusCallback) -> plugins.base.Pl
     arguments: dict[str, Any] = {"raise_insufficient": False, "n_procs": settings.nprocs}
     arguments["memory_gb"] = settings.mem_mb / 1024 if settings.mem_mb else 0.9 * available_memory_gb()
     arguments |= {**given.get("plugin_args", {}), "status_callback": callback}
-    for variable in _THREADS:  # read by numerical libraries when the processes of nodes load them
-        os.environ[variable] = str(settings.omp_nthreads)
     name = given.get("plugin", "MultiProc")
     if name in ("MultiProc", "LegacyMultiProc"):
         return ProcessPlugin(arguments)

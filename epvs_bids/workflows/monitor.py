@@ -11,7 +11,7 @@ from typing import Any
 
 from epvs_bids import __version__
 from epvs_bids.bids.derivatives import ScanOutputs
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import read_json, read_tsv, write_json
 from epvs_bids.interfaces.base import FAILURE

@@ -18,7 +18,8 @@ from epvs_bids.bids.boilerplate import methods_text, write_boilerplate
 from epvs_bids.bids.dataset import write_dataset_files
 from epvs_bids.bids.derivatives import NATIVE_SPACE, ScanOutputs
 from epvs_bids.bids.filters import read_filters
-from epvs_bids.bids.query import Scan, Selection, Unavailable, find_scans
+from epvs_bids.bids.query import Selection, Unavailable, find_scans
+from epvs_bids.bids.scan import Scan
 from epvs_bids.bids.validation import check_folders, check_given, validate
 from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, TryAgainError
 from epvs_bids.files import make_folder, read_tsv, write_json

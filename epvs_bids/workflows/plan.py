@@ -17,9 +17,10 @@ from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.anatomy.template import get_template
 from epvs_bids.bids.derivatives import NATIVE_SPACE
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 from epvs_bids.errors import MissingInputError, UsageError
 from epvs_bids.settings import Settings
+from epvs_bids.workflows import server
 
 
 @dataclass(frozen=True)
@@ -113,17 +114,23 @@ def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
     UsageError
         Regions were asked for that the model was not trained on.
     """
-    model, trained = _model(settings.model, settings.device)
+    model, trained = None, None
+    if settings.model != "none":
+        model, trained = server.ask(examine_model, settings.model, settings.device)
     parameters = _parameters(settings, trained)
     contrasts = sorted({scan.suffix for scan in scans}) if parameters.registration else []
     templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
     return Plan(settings, model, parameters, templates)
 
 
-def _model(choice: str, device: str) -> tuple[ModelPlan | None, RoiParameters | None]:
-    if choice == "none":
-        return None, None
-    # Imports torch, which takes a second: only where a model is used.
+def examine_model(choice: str, device: str) -> tuple[ModelPlan, RoiParameters]:
+    """Load a model for a look at it, and return how its regions are made. Imports torch, which takes seconds.
+
+    Parameters
+    ----------
+    choice, device
+        As in the settings; not `none`.
+    """
     from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
     from epvs_bids.network.inference import choose_device
 

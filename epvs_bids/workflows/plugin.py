@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -32,18 +31,11 @@ from epvs_bids import stopping
 from epvs_bids.errors import TryAgainError
 from epvs_bids.files import make_folder, write_json
 from epvs_bids.interfaces.base import FAILURE
+from epvs_bids.workflows import server
 
 _LOGGER = logging.getLogger(__name__)
 
 _Node = Any  # nipype carries no types
-
-PRELOADED = [
-    "epvs_bids.interfaces.scan",
-    "epvs_bids.interfaces.derivatives",
-    "epvs_bids.network.inference",
-    "epvs_bids.reports.pages",
-]
-"""Imported once, by the server that the nodes' processes are forked from."""
 
 _LOGGERS = ("epvs_bids", "nipype.workflow", "nipype.interface", "nipype.utils")
 
@@ -77,8 +69,7 @@ class ProcessPlugin(_Stoppable, MultiProcPlugin):
     def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
         super().__init__(plugin_args=plugin_args)
         self.pool.shutdown()  # MultiProc's own, which no node was given to
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOADED)
+        self._context = server.context()
         self._tasks: dict[int, tuple[BaseProcess, Connection, Any]] = {}
         self._ranks: list[int] = []
 

@@ -12,7 +12,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline.engine import Node, Workflow
 
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 from epvs_bids.interfaces.derivatives import WriteDerivatives
 from epvs_bids.interfaces.scan import ExtractRegion, ReadScan, RegisterScan, SegmentScan
 from epvs_bids.interfaces.score import MapSaliency, ScoreRegion
@@ -84,7 +84,7 @@ def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workfl
             (inputnode, read, [("in_file", "in_file")]),
             (read, segment, [("scan", "scan")]),
             (read, extract, [("scan", "scan")]),
-            (segment, extract, [("labels", "labels")]),
+            (segment, extract, [("labels", "labels"), ("brain_mask", "brain_mask")]),
             (read, outputnode, [("scan", "scan"), ("warnings", "warnings")]),
             (segment, outputnode, [("labels", "labels"), ("source", "source"), ("notes", "notes")]),
             (extract, outputnode, [(result, result) for result in _RESULTS]),
@@ -96,7 +96,7 @@ def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workfl
         workflow.connect(
             [
                 (read, register, [("scan", "scan")]),
-                (segment, register, [("labels", "labels")]),
+                (segment, register, [("labels", "labels"), ("brain_mask", "brain_mask")]),
                 (register, extract, [("transform", "transform")]),
                 (register, outputnode, [(field, field) for field in registered]),
             ]

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from epvs_bids.anatomy.images import load_labels, save_volume
+from epvs_bids.anatomy.images import load_labels, load_volume, save_volume
 from epvs_bids.anatomy.initialisation import rotation_about
 from epvs_bids.anatomy.labels import basal_ganglia_mask, dice
 from epvs_bids.anatomy.samseg import COMMAND_VARIABLE, find_samseg
@@ -60,7 +60,7 @@ def test_samseg_is_what_auto_ends_with(
     scan: Path, head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(tmp_path, head, monkeypatch)
-    result = segment(scan, **arguments(tmp_path))
+    result = segment(load_volume(scan), **arguments(tmp_path))
     np.testing.assert_array_equal(result.labels, np.asarray(head[1].dataobj))
     np.testing.assert_allclose(result.affine, nib.load(scan).affine, atol=1e-5)
     assert result.source == "SAMSEG"
@@ -84,14 +84,14 @@ def test_what_befalls_samseg_is_named(
     scan, head = request.getfixturevalue("scan"), request.getfixturevalue("head")
     stand_in(tmp_path, head, request.getfixturevalue("monkeypatch"), extra=extra)
     with pytest.raises(error, match=words):
-        segment(scan, **arguments(tmp_path, choice="samseg"))
+        segment(load_volume(scan), **arguments(tmp_path, choice="samseg"))
 
 
 def test_samseg_is_not_there(scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMMAND_VARIABLE, str(tmp_path / "nowhere"))
     assert find_samseg() is None
     with pytest.raises(MissingInputError, match=r"SAMSEG is not installed.*--derivatives"):
-        segment(scan, **arguments(tmp_path))
+        segment(load_volume(scan), **arguments(tmp_path))
 
 
 def test_labels_in_another_space_are_brought_by_registration(scan: Path, head: Head, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_labels_in_another_space_are_brought_by_registration(scan: Path, head: H
     nib.MGHImage(t1w, affine).to_filename(mri / "orig.mgz")
     labels = np.asarray(head[1].dataobj).astype(np.int32)[::-1].copy()
     nib.MGHImage(labels, affine).to_filename(mri / "aseg.mgz")
-    result = segment(scan, **arguments(tmp_path))
+    result = segment(load_volume(scan), **arguments(tmp_path))
     assert result.source == "FreeSurfer"
     assert result.files == [mri / "aseg.mgz"]
     assert any("rigid registration" in note for note in result.notes)
@@ -123,23 +123,23 @@ def test_labels_in_the_scans_space_are_resampled(scan: Path, head: Head, tmp_pat
     half = np.diag([0.5, 1, 1, 1])
     half[0, 3] = -0.25
     save_volume(path, fine, head[1].affine @ half, np.int32)
-    result = segment(scan, **arguments(tmp_path, choice="existing"))
+    result = segment(load_volume(scan), **arguments(tmp_path, choice="existing"))
     assert result.source == "SynthSeg"
     np.testing.assert_array_equal(result.labels, labels)
 
 
 def test_nothing_to_use(scan: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="No finished segmentation of sub-1"):
-        segment(scan, **arguments(tmp_path, choice="existing"))
+        segment(load_volume(scan), **arguments(tmp_path, choice="existing"))
     scripts = tmp_path / "derivatives" / "sub-1" / "scripts"
     scripts.mkdir(parents=True)
     (scripts / "IsRunning.lh+rh").touch()
     with pytest.raises(TryAgainError, match="still being made"):
-        segment(scan, **arguments(tmp_path, choice="existing"))
+        segment(load_volume(scan), **arguments(tmp_path, choice="existing"))
     with pytest.raises(UsageError, match="unheard"):
-        segment(scan, **arguments(tmp_path, choice="unheard"))
+        segment(load_volume(scan), **arguments(tmp_path, choice="unheard"))
     with pytest.raises(MissingInputError, match="needs a T1w"):
-        segment(scan, **arguments(tmp_path, choice="freesurfer"))
+        segment(load_volume(scan), **arguments(tmp_path, choice="freesurfer"))
 
 
 def test_labels_beside_the_scan(scan: Path, head: Head, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_labels_beside_the_scan(scan: Path, head: Head, tmp_path: Path) -> None:
     labels = np.asarray(head[1].dataobj).astype(np.int32)
     save_volume(tmp_path / "derivatives" / "sub-1" / "sub-1_T2w_synthseg.nii.gz", labels, far, np.int32)
     with pytest.raises(BadDataError, match="no basal ganglia inside the scan"):
-        segment(scan, **arguments(tmp_path))
+        segment(load_volume(scan), **arguments(tmp_path))
 
 
 @pytest.mark.real
@@ -160,6 +160,6 @@ def test_samseg_against_freesurfer(real_data: Path, tmp_path: Path) -> None:
     mri = real_data / "freesurfer" / "sub-fs1" / "mri"
     image = nib.load(mri / "norm.mgz")
     nib.Nifti1Image(np.asarray(image.dataobj), image.affine).to_filename(tmp_path / "scan.nii.gz")
-    result = segment(tmp_path / "scan.nii.gz", **arguments(tmp_path, choice="samseg"))
+    result = segment(load_volume(tmp_path / "scan.nii.gz"), **arguments(tmp_path, choice="samseg"))
     truth, _ = load_labels(mri / "aparc.a2009s+aseg.mgz")
     assert dice(basal_ganglia_mask(result.labels), basal_ganglia_mask(truth)) > 0.8

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import templateflow.api
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
 from epvs_bids.anatomy import template as module
 from epvs_bids.anatomy.template import get_template
@@ -38,6 +39,8 @@ def test_off_line_the_template_of_nilearn_is_used_and_named(monkeypatch: pytest.
     assert template.mask.shape == template.image.data.shape
     np.testing.assert_allclose(np.abs(np.diag(template.image.affine)), 1)
     assert 1.2e6 < template.mask.sum() < 2.2e6
+    np.testing.assert_array_equal(template.image.data, load_mni152_template(resolution=1).get_fdata())
+    np.testing.assert_array_equal(template.mask, load_mni152_brain_mask(resolution=1).get_fdata() > 0)
 
 
 def test_a_failing_download_is_tried_once_for_all_contrasts(

@@ -9,7 +9,7 @@ import pytest
 from epvs_bids.bids.boilerplate import methods_text
 from epvs_bids.bids.dataset import dataset_description, write_dataset_files
 from epvs_bids.bids.derivatives import ScanOutputs, image_sidecar, own_uri, raw_uri, score_dictionary
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 
 SCAN = Scan("01", "a", Path("/bids/sub-01/ses-a/anat/sub-01_ses-a_run-2_PDT2.nii.gz"), volume=0)
 OUTPUTS = ScanOutputs(Path("/out"), SCAN, "MNI152NLin2009cAsym")

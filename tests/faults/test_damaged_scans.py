@@ -233,7 +233,7 @@ def subject(tmp_path: Path, head: Head) -> Path:
 def use(subject: Path, choice: str = "existing", **more: object) -> Segmentation:
     given: dict[str, Any] = {"t1w": None, "licence": None, **more}
     return segment(
-        subject.parents[1] / "scan.nii.gz",
+        load_volume(subject.parents[1] / "scan.nii.gz"),
         choice=choice,
         freesurfer_dirs=[subject.parent],
         participant="01",

@@ -18,7 +18,8 @@ from epvs_bids.anatomy.labels import basal_ganglia_mask
 from epvs_bids.anatomy.roi import RoiParameters, region_of_scan
 from epvs_bids.anatomy.segmentation import segment
 from epvs_bids.bids.filters import read_filters
-from epvs_bids.bids.query import Scan, find_scans
+from epvs_bids.bids.query import find_scans
+from epvs_bids.bids.scan import Scan
 from epvs_bids.interfaces.quality import coverage_remarks
 
 Head = tuple[nib.Nifti1Image, nib.Nifti1Image]

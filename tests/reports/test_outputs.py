@@ -31,7 +31,7 @@ def test_files_of_each_scan_are_found_by_role(tmp_path: Path) -> None:
 
 def test_names_are_those_that_the_participant_level_writes(tmp_path: Path) -> None:
     from epvs_bids.bids.derivatives import ScanOutputs
-    from epvs_bids.bids.query import Scan
+    from epvs_bids.bids.scan import Scan
 
     scan = Scan(participant="01", session="2", path=Path("sub-01_ses-2_acq-hi_T2w.nii.gz"))
     written = ScanOutputs(tmp_path, scan, "MNI152NLin2009cAsym")

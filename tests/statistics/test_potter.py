@@ -11,7 +11,8 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from epvs_bids.statistics.potter import potter_class, weighted_kappa
+from epvs_bids.statistics.kappa import weighted_kappa
+from epvs_bids.statistics.potter import potter_class
 
 
 def test_limits_of_the_categories() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from epvs_bids.anatomy.roi import RoiParameters
-from epvs_bids.bids.query import Scan
+from epvs_bids.bids.scan import Scan
 from epvs_bids.settings import Settings
 from epvs_bids.workflows import plan as module
 from epvs_bids.workflows.plan import Plan, segmentation_evidence

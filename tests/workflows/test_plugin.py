@@ -19,14 +19,14 @@ from epvs_bids.files import read_json
 from epvs_bids.interfaces.base import FAILURE
 from epvs_bids.settings import Settings
 from epvs_bids.stopping import Stopped, stoppable
-from epvs_bids.workflows import plugin as plugin_module
+from epvs_bids.workflows import server
 from epvs_bids.workflows.engine import configure, run_graph
 from epvs_bids.workflows.plugin import ProcessPlugin, describe_death, mended
 
 
 @pytest.fixture(autouse=True)
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugin_module, "PRELOADED", ["nipype.interfaces.utility"])
+    monkeypatch.setattr(server, "PRELOADED", ["nipype.interfaces.utility"])
 
 
 def node(body: str, name: str) -> Node:

@@ -1,0 +1,62 @@
+"""The server that processes are forked from, with everything imported that they need.
+
+It starts as early as can be: its imports take as long as those of the main process, on another core. What
+needs torch is left to its processes, so that the main process need not load it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from typing import ParamSpec, TypeVar
+
+PRELOADED = [
+    "epvs_bids.interfaces.scan",
+    "epvs_bids.interfaces.derivatives",
+    "epvs_bids.network.inference",
+    "epvs_bids.reports.pages",
+]
+"""Imported once, by the server."""
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+def context() -> ForkServerContext:
+    """Return the context whose processes are forked from the server."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(PRELOADED)
+    return found
+
+
+def start(threads: int) -> None:
+    """Start the server and go on while it imports.
+
+    Parameters
+    ----------
+    threads
+        Threads a process; numerical libraries read their number when they are loaded.
+    """
+    for variable in _THREADS:
+        os.environ[variable] = str(threads)
+    context()
+    forkserver.ensure_running()
+
+
+def ask(
+    function: Callable[_Arguments, _Answer], *arguments: _Arguments.args, **more: _Arguments.kwargs
+) -> _Answer:
+    """Call a function of a module in a process of the server's; what it raises is raised here."""
+    with ProcessPoolExecutor(1, mp_context=context()) as pool:
+        return pool.submit(function, *arguments, **more).result()
