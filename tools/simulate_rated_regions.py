@@ -23,7 +23,6 @@ from joblib import Parallel, delayed
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.files import write_json, write_tsv
-from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.simulation.raters import rate
 from epvs_bids.simulation.region import REGION, TRAINING, simulate_region
 
@@ -45,7 +44,6 @@ FIRST_SEED = 7_000_000
 def write_family(out: Path, first: int, count: int, seed: int) -> list[dict[str, object]]:
     """Simulate participants `first` … that share an anatomy, unless they are there; return their truth."""
     torch.set_num_threads(1)
-    reuse_large_blocks()  # every field of noise is a block of 7 MB
     anatomy = None
     rows = []
     for index in range(first, first + count):
