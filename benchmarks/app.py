@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,10 @@ def group_level(participants: int) -> Callable[[], dict[str, float]]:
 
 
 def run_app(words: list[str]) -> dict[str, float]:
-    """Run the app; return seconds on the clock, and in MB the most memory of one process and of all together.
+    """Run the app; return what it took.
+
+    `seconds` on the clock, `processor` seconds of it and of all processes that it waited for, and in MB the
+    most memory of one process (`largest`) and of all together (`together`).
 
     Raises
     ------
@@ -89,7 +93,7 @@ def run_app(words: list[str]) -> dict[str, float]:
     """
     (FOLDER / "logs").mkdir(parents=True, exist_ok=True)
     with (FOLDER / "logs" / "app.log").open("w", encoding="utf-8") as log:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _processor_seconds()
         process = psutil.Popen([sys.executable, "run.py", *words], stdout=log, stderr=log, cwd=ROOT)
         ended = Event()
         peaks = {"largest": 0.0, "together": 0.0}
@@ -101,7 +105,13 @@ def run_app(words: list[str]) -> dict[str, float]:
         watcher.join()
     if code:
         raise UnmeasuredError(f"the app ended with exit code {code}; .bench/logs/app.log tells why")
-    return {"seconds": seconds, **peaks}
+    return {"seconds": seconds, "processor": _processor_seconds() - used, **peaks}
+
+
+def _processor_seconds() -> float:
+    """Processor time of all processes that this one has waited for, and of those that they waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _watch(process: psutil.Popen, ended: Event, peaks: dict[str, float]) -> None:

@@ -97,7 +97,7 @@
   // The dot plot: a histogram whose units are scans. One path holds all dots of a kind.
   const scored = rows.filter((row) => row.score !== null).sort((a, b) => a.score - b.score);
   if (!scored.length) return;
-  const width = 1160, left = 58, right = 12, base = 40, tall = 300, crown = 26;
+  const width = 1160, left = 58, right = 12, base = 40, tall = 320, crown = 26;
   const bottom = Math.min(scored[0].score, 0), top = Math.max(scored[scored.length - 1].score, 1);
   const stacked = (size) => {
     const bins = Math.floor((width - left - right) / size);
@@ -106,13 +106,13 @@
     return stacks;
   };
   const highest = (stacks) => Math.max(...stacks.map((stack) => stack.length));
-  let size = 10; // of a dot's cell; smaller until the tallest stack fits
-  while (size > 2.5 && highest(stacked(size)) * size > tall) size *= 0.9;
+  let size = 10; // of a dot's cell; smaller until the tallest stack fits, or it is too small to be seen
+  while (size > 4.5 && highest(stacked(size)) * size > tall) size *= 0.9;
   const stacks = stacked(size);
   const tallest = highest(stacks);
   const step = (width - left - right) / stacks.length;
   const rise = Math.min(step, tall / tallest);
-  const radius = Math.min(step, rise) * 0.44;
+  const radius = Math.max(1.5, Math.min(step, rise) * 0.46);
   const floor = tallest * rise + crown;
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${floor + base}`);
@@ -146,8 +146,9 @@
   const outlines = { failed: "", outlier: "", within: "" };
   stacks.forEach((stack, bin) => stack.forEach((row, index) => {
     const [cx, cy] = place(bin, index).map((at) => at.toFixed(1));
-    const r = radius.toFixed(2), d = (2 * radius).toFixed(2);
     const kind = row.kinds.split(" ")[0] || "within";
+    const half = kind === "within" ? radius : Math.max(radius, 3); // those to look at have to be seen
+    const r = half.toFixed(2), d = (2 * half).toFixed(2);
     outlines[kind] += kind === "failed" ? `M${cx} ${cy}m-${r} -${r}h${d}v${d}h-${d}z` : `M${cx} ${cy}m-${r} 0a${r} ${r} 0 1 0 ${d} 0a${r} ${r} 0 1 0 -${d} 0`;
   }));
   const colours = { within: "#0072b2", outlier: "#a91d6a", failed: "#d55e00" };
