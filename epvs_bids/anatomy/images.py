@@ -128,10 +128,11 @@ def load_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Matr
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)) or low == high == 0:
         raise BadDataError(f"{path}: holds no labels. Remove the file or make the segmentation anew.")
-    whole: NDArray[Any] = values if values.dtype.kind in "iu" else np.rint(values)
+    whole = values if values.dtype.kind in "iu" else np.rint(values)
+    copy = not values.flags.writeable
     if np.iinfo(np.int16).min <= low and high <= np.iinfo(np.int16).max:
-        return whole.astype(np.int16, copy=not values.flags.writeable), affine
-    return whole.astype(np.int32, copy=not values.flags.writeable), affine
+        return whole.astype(np.int16, copy=copy), affine
+    return whole.astype(np.int32, copy=copy), affine
 
 
 def _holds_integers(image: SpatialImage) -> bool:

@@ -15,6 +15,7 @@ from multiprocessing.context import ForkServerContext
 from typing import ParamSpec, TypeVar
 
 PRELOADED = [
+    "epvs_bids.anatomy.elastix",
     "epvs_bids.interfaces.scan",
     "epvs_bids.interfaces.derivatives",
     "epvs_bids.network.inference",
