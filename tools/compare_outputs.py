@@ -4,7 +4,8 @@
     tools/compare_outputs.py FOLDER OTHER
 
 Pages, figures and JSON sidecars, which name paths, dates and versions, need only be there in both; logs need
-not. The column `seconds` and the folders of paths in texts are not compared. Ends with exit code 1 when a table or an image differs by more than 1e-6 of its largest value.
+not. The column `seconds` and the folders of paths in texts are not compared. Ends with exit code 1 when a
+table or an image differs by more than 1e-6 of its largest value.
 """
 
 from __future__ import annotations
