@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "This is a fault of the program; please report it with the output of `-vv`.\n"
         )
         return EPVSError.exit_code
+    finally:
+        _empty_streams()
 
 
 def _say(text: str) -> None:
@@ -69,6 +71,15 @@ def _open_streams() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+
+
+def _empty_streams() -> None:
+    """Write out what is left, or drop it where nobody takes it: Python would end with a code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(settings: Settings) -> int:
@@ -95,6 +106,6 @@ def _run(settings: Settings) -> int:
 
     result = run_participant(settings, console)
     if result.outcomes:
-        with suppress(OSError, SystemExit):  # a reader that has gone (`| head`) makes no failure of the run
+        with suppress(OSError):  # the exit code tells too
             console.print(results_table(result.outcomes))
     return result.exit_code

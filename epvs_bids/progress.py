@@ -234,10 +234,18 @@ def results_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
+class _Console(Console):
+    """A console whose reader may go away (`| head`) without ending the run, as rich's own would."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more."""
+        self.quiet = True
+
+
 def make_console() -> Console:
     """Return the console that messages and displays go to: standard error, wide where it is no terminal."""
-    console = Console(stderr=True)
-    return console if console.is_terminal else Console(stderr=True, width=200, no_color=True)
+    console = _Console(stderr=True)
+    return console if console.is_terminal else _Console(stderr=True, width=200, no_color=True)
 
 
 def set_up_logging(console: Console, verbose: int) -> None:
