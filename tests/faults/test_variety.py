@@ -74,10 +74,8 @@ def with_axes(*axes: int) -> Callable[[Image], Image]:
 def make_region(scan: Scan, derivatives: Path, work: Path) -> tuple[NDArray[np.float32], list[str]]:
     """Go the way from a scan to its region, and return what was found odd."""
     volume = load_volume(scan.path, volume=scan.volume)
-    plain = work / "scan.nii"
-    nib.save(Image(volume.data, volume.affine), plain)
     found = segment(
-        plain, choice="existing", t1w=None, freesurfer_dirs=[derivatives], participant="01", session=None,
+        volume, choice="existing", t1w=None, freesurfer_dirs=[derivatives], participant="01", session=None,
         work_dir=work, threads=1, licence=None, sloppy=False,
     )  # fmt: skip
     mask = basal_ganglia_mask(found.labels)
