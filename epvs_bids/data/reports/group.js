@@ -113,7 +113,7 @@
   const step = (width - left - right) / stacks.length;
   const rise = Math.min(step, tall / tallest);
   const radius = Math.max(1.5, Math.min(step, rise) * 0.46);
-  const floor = tallest * rise + crown;
+  const floor = Math.max(tallest * rise + crown, 110); // room for the axis' name
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${floor + base}`);
   const draw = (kind, attributes, content) => {
@@ -135,8 +135,8 @@
     draw("line", { x1: x(at), x2: x(at), y1: floor, y2: floor + 5, stroke: "#57606a" });
     draw("text", { x: x(at), y: floor + 18, "text-anchor": "middle" }, String(Number(at.toFixed(6))));
   }
-  const grade = round(Math.max(tallest / 5, 1), [1, 2, 5, 10]);
-  for (let at = grade; at <= tallest; at += grade) {
+  const grade = round(Math.max(tallest / 5, 14 / rise, 1), [1, 2, 5, 10]); // numbers do not touch
+  for (let at = Math.min(grade, tallest); at <= tallest; at += grade) {
     const y = floor - 3 - at * rise;
     draw("line", { x1: left, x2: width - right, y1: y, y2: y, stroke: "#d8dee4" });
     draw("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, String(at));
