@@ -14,7 +14,7 @@ from epvs_bids import __version__
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import read_json, write_json, write_text
 
-CODE_URL = "https://doi.org/10.1016/j.media.2018.10.008"
+METHOD_URL = "https://doi.org/10.1016/j.media.2018.10.008"
 """The paper whose method this is."""
 
 BIDS_VERSION = "1.10.0"
@@ -82,7 +82,7 @@ def dataset_description(bids_dir: Path) -> dict[str, Any]:
         "GeneratedBy": [_generator()],
         "SourceDatasets": [source],
         "DatasetLinks": {"raw": bids_dir.resolve().as_uri()},
-        "HowToAcknowledge": f"Please cite Dubost et al. 2019 ({CODE_URL}) and see logs/CITATION.md.",
+        "HowToAcknowledge": f"Please cite Dubost et al. 2019 ({METHOD_URL}) and see logs/CITATION.md.",
     }
 
 
@@ -94,7 +94,7 @@ def _description_of(bids_dir: Path) -> dict[str, Any]:
 
 
 def _generator() -> dict[str, Any]:
-    generator: dict[str, Any] = {"Name": "epvs-bids", "Version": __version__, "CodeURL": CODE_URL}
+    generator: dict[str, Any] = {"Name": "epvs-bids", "Version": __version__}
     container = _container()
     return {**generator, "Container": container} if container else generator
 

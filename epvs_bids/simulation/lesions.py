@@ -13,7 +13,7 @@ Numbers and where they come from
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,11 @@ class EpvsDistribution:
 
     def __hash__(self) -> int:
         return id(self)
+
+    def varied(self, rng: np.random.Generator, spread: float) -> EpvsDistribution:
+        """Draw another person's distribution: medians of calibre and length times exp(a normal deviate × `spread`)."""
+        calibre, length = np.exp(rng.normal(0, spread, 2))
+        return replace(self, calibre=self.calibre * calibre, length=self.length * length)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ class RegionSettings:
         No region has more.
     epvs
         Their calibre, length and place.
+    epvs_variation
+        Logarithmic standard deviation, between regions, of the median calibre and of the median length.
     mimics
         What must not be counted.
     voxel_sizes
@@ -77,6 +79,7 @@ class RegionSettings:
     counts: tuple[float, float] = (10.0, 0.8)
     max_count: int = 45
     epvs: EpvsDistribution = field(default_factory=EpvsDistribution)
+    epvs_variation: float = 0.2
     mimics: Mimics = field(default_factory=Mimics)
     voxel_sizes: tuple[tuple[float, float, float, int], ...] = (
         (0.49, 0.49, 0.8, -1),
@@ -111,6 +114,7 @@ TRAINING = RegionSettings()
 HELD_OUT = RegionSettings(
     counts=(7.0, 1.0),
     epvs=EpvsDistribution(calibre=1.5, calibre_spread=0.25, length=7.0, length_spread=0.35, cluster=0.15),
+    epvs_variation=0.0,
     mimics=Mimics(lacunes=1.2, hyperintensities=3.0),
     voxel_sizes=((0.55, 0.55, 1.0, -1), (0.9, 0.9, 0.9, -1), (0.5, 0.5, 2.5, 2), (0.75, 0.75, 2.8, 2)),
     noise=(0.015, 0.08),
@@ -211,7 +215,8 @@ def simulate_region(
     if anatomy is None:
         anatomy = draw_anatomy(draw_person(rng, pose=settings.pose), REGION)
     mimics = draw_mimics(about_mimics, anatomy, settings.mimics)
-    epvs = draw_epvs(about_epvs, anatomy, count, settings.epvs, visibility=settings.visibility)
+    distribution = settings.epvs.varied(about_epvs, settings.epvs_variation)
+    epvs = draw_epvs(about_epvs, anatomy, count, distribution, visibility=settings.visibility)
     lesions = (*mimics, *extra, *epvs)
     contrast, intensities, fluid = _draw_look(about_look, settings)
     amount = log_uniform(about_look, settings.texture)
