@@ -23,8 +23,6 @@ import torch
 from epvs_bids.analyses.base import GroupOptions, Study
 from epvs_bids.analyses.rated_regions import RatedRegions, rated_regions, training_set
 from epvs_bids.files import read_json, write_json
-from epvs_bids.network.architecture import Architecture
-from epvs_bids.network.augmentation import Augmentation
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.distributed import workers
 from epvs_bids.network.fit import TrainingSet, fit_model
@@ -40,29 +38,13 @@ def ways(source: LoadedModel, epochs: int) -> Mapping[str, tuple[LoadedModel | N
     kept = source.description.architecture
     every_weight = replace(MODERN, architecture=kept, learning_rate=3e-4, max_epochs=epochs)
     small = make_options("paper", changes={"features": 16, "convolutions": 1, "dense": ()})
-    coarse = Architecture(
-        channels=((8,), (16,)), head="sum", normalisation="batch", scaling="local", pooling=2
-    )
-    flips = Augmentation(rotation=0, translation=0, flip_axes=("x",))
-    steady = replace(
-        MODERN,
-        architecture=coarse,
-        learning_rate=1e-2,
-        scans_per_step=8,
-        start_at_mean=True,
-        augmentation=flips,
-    )
     adadelta = {"optimiser": "adadelta", "schedule": "constant", "learning_rate": PAPER.learning_rate}
     return {
         "warm start, readout by ridge regression": (source, make_options("modern", source=kept)),
         "warm start, all weights, AdamW 3e-4, cosine": (source, every_weight),
-        "cold start, sum head, AdamW 3e-3, cosine": (None, replace(MODERN, max_epochs=epochs)),
+        "cold start, the modern recipe": (None, replace(MODERN, max_epochs=10 * epochs)),
         "warm start, all weights, Adadelta": (source, replace(every_weight, **adadelta)),
         "cold start, paper's recipe made small, Adadelta": (None, replace(small, max_epochs=epochs)),
-        "cold start, local contrast at 1 mm, AdamW 1e-2, 8 scans a step": (
-            None,
-            replace(steady, max_epochs=10 * epochs),
-        ),
     }
 
 

@@ -29,7 +29,7 @@ from epvs_bids.simulation.targets import MASS, target_maps
 logger = logging.getLogger("train")
 
 ARCHITECTURE = Architecture(
-    channels=((8,), (16, 16, 32, 32)),
+    channels=((8,), (24, 24, 48, 48)),
     dilations=((1,), (1, 1, 2, 4)),
     head="sum",
     normalisation="batch",
@@ -118,7 +118,7 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) ->
     cells = (entropy * weights * place).sum() / place.sum()
     predicted = torch.sigmoid(logits[:, 0]).sum(dim=(1, 2, 3)) / MASS
     wanted = target[:, 0].sum(dim=(1, 2, 3)) / MASS
-    return cells * 10 + 0.1 * nn.functional.smooth_l1_loss(predicted, wanted)
+    return cells * 10 + 0.2 * nn.functional.smooth_l1_loss(predicted, wanted)
 
 
 @dataclass

@@ -124,7 +124,15 @@ def fit_model(
         predictions, facts = _fit_readout(network, data, parts, device)
     else:
         predictions, facts = _fit_network(
-            network, data, parts, options, directory, device=device, workers=workers, resume=resume
+            network,
+            data,
+            parts,
+            options,
+            directory,
+            device=device,
+            workers=workers,
+            resume=resume,
+            cold=not source,
         )
     training = _summary(data, parts, options, source) | facts
     fitted = Fitted(network.cpu().eval(), predictions, notes, training)
@@ -166,6 +174,7 @@ def _fit_network(
     device: torch.device,
     workers: Workers,
     resume: bool,
+    cold: bool,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Train all weights; predict validation and test scans."""
     task = Task(
@@ -176,10 +185,9 @@ def _fit_network(
     )
     if not len(task.train) or not len(task.validation):
         raise BadDataError("The split leaves no scans for training or for validation: give larger fractions.")
-    if options.start_at_mean:
-        network.to(device)
+    if cold and options.initialisation == "spots":
         few = (data.store.region(int(index)).to(device) for index in task.train[:FEW])
-        start_at_mean(network, few, float(data.scores[task.train].mean()))
+        start_at_mean(network.to(device), few, float(data.scores[task.train].mean()))
     trained = train(network, task, options, directory, device=device, workers=workers, resume=resume)
     held_out = np.flatnonzero(parts != "train")
     predictions = np.full(len(parts), np.nan)

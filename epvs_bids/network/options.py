@@ -30,10 +30,8 @@ class TrainingOptions:
         What these options were made from, before the user's changes.
     architecture : Architecture
         Of the network.
-    initialisation : {"gaussian", "he"}
-        Weights before training.
-    start_at_mean : bool
-        Scale a cold network's sum head so that it says the mean score before it has learned anything.
+    initialisation : {"gaussian", "spots"}
+        Weights before training; with ``spots`` a cold network's first scores have the mean of the ratings.
     trainable : {"all", "readout"}
         ``readout`` keeps a warm-started network's detection maps and fits only the line from them to the
         score; it takes one pass over the scans.
@@ -60,7 +58,6 @@ class TrainingOptions:
     recipe: Recipe = "paper"
     architecture: Architecture = field(default_factory=Architecture)
     initialisation: Scheme = "gaussian"
-    start_at_mean: bool = False
     trainable: Literal["all", "readout"] = "all"
     loss: str = "mse"
     optimiser: Literal["adadelta", "adamw"] = "adadelta"
@@ -80,18 +77,19 @@ class TrainingOptions:
 PAPER = TrainingOptions()
 """Dubost et al. 2019."""
 
-SMALL = Architecture(channels=((16,), (32,), (64,)), head="sum", normalisation="batch", scaling="robust")
-"""The small configuration for a cold start: one convolution a stage, 16 features, no dense layer."""
+SMALL = Architecture(channels=((8, 8),), head="sum", scaling="local", pooling=2)
+"""The small configuration for a cold start: it sees local contrast at 1 mm and adds up a detection map."""
 
 MODERN = TrainingOptions(
     recipe="modern",
     architecture=SMALL,
-    initialisation="he",
+    initialisation="spots",
     optimiser="adamw",
     learning_rate=3e-3,
     schedule="cosine",
-    augmentation=Augmentation(flip_axes=("x",)),
-    max_epochs=60,
+    scans_per_step=4,
+    augmentation=Augmentation(rotation=0, translation=0, flip_axes=("x",)),
+    max_epochs=30,
 )
 """A small network that adds up a detection map (ours; docs/training.md says why)."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ def test_a_counting_network_starts_at_the_mean_score() -> None:
     network = build_network(
         Architecture(channels=((4,), (8,)), head="sum", normalisation="batch"), (20, 18, 16)
     )
-    initialise(network, "he", seed=1)
+    initialise(network, "spots", seed=1)
     regions = [torch.rand(1, 1, 20, 18, 16) for _ in range(3)]
     start_at_mean(network, regions, 7.0)
     with torch.no_grad():
@@ -42,7 +44,7 @@ def test_a_counting_network_starts_at_the_mean_score() -> None:
 def test_initialisation_follows_the_seed() -> None:
     networks = [build_network(COUNTING, (40, 40, 40)) for _ in range(3)]
     for network, seed in zip(networks, (1, 1, 2), strict=True):
-        initialise(network, "he", seed=seed)
+        initialise(network, "spots", seed=seed)
     first, same, other = (network.state_dict()["blocks.1.0.convolution.weight"] for network in networks)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
@@ -165,3 +167,16 @@ def test_parts_can_be_dealt_again_without_losing_their_names() -> None:
     assert set(parts) == {"train"}
     parts[:] = split_by_participant(people, range(20), validation=0.2, test=0.0, seed=1)
     assert (parts == "validation").sum() == 4
+
+
+@pytest.mark.parametrize("scaling", ["local", "robust"])
+def test_spots_are_seen_before_training(scaling: Literal["local", "robust"]) -> None:
+    architecture = Architecture(channels=((4, 4),), head="sum", scaling=scaling)
+    network = build_network(architecture, (24, 24, 24)).eval()
+    initialise(network, "spots", seed=1)
+    region = torch.full((1, 1, 24, 24, 24), 0.5)
+    region[..., 12, 12, 9:15] = 0.9
+    with torch.no_grad():
+        seen = network.detection_map(region)[0, 0]
+    assert float(seen[12, 12, 9:15].min()) > 0.5
+    assert float(seen[4:9, 4:20, 4:20].max()) < 0.05

@@ -64,7 +64,7 @@ def test_network_with_the_line_gives_what_the_line_gives(
     store, scores = spotted
     architecture = Architecture(channels=((3,), (4,)), head="sum", maps=2, profile=3, normalisation="batch")
     network = build_network(architecture, store.shape)
-    initialise(network, "he", seed=1)
+    initialise(network, "spots", seed=1)
     network.eval()
     sums = column_sums(network, store, device=torch.device("cpu"))
     assert sums.shape == (24, 2, 8)

@@ -13,7 +13,7 @@ SHAPE = (44, 40, 40)
 
 def trained(architecture: Architecture, seed: int) -> RegressionNetwork:
     network = build_network(architecture, SHAPE)
-    initialise(network, "he", seed=seed)
+    initialise(network, "spots", seed=seed)
     torch.manual_seed(seed)
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm3d):
