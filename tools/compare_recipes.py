@@ -26,7 +26,7 @@ from epvs_bids.files import read_json, write_json
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.distributed import workers
 from epvs_bids.network.fit import TrainingSet, fit_model
-from epvs_bids.network.options import MODERN, PAPER, TrainingOptions, make_options
+from epvs_bids.network.options import MODERN, TrainingOptions, make_options
 from epvs_bids.network.state import as_plain
 from epvs_bids.network.training import HISTORY, agreement_icc
 
@@ -38,12 +38,10 @@ def ways(source: LoadedModel, epochs: int) -> Mapping[str, tuple[LoadedModel | N
     kept = source.description.architecture
     every_weight = replace(MODERN, architecture=kept, learning_rate=3e-4, max_epochs=epochs)
     small = make_options("paper", changes={"features": 16, "convolutions": 1, "dense": ()})
-    adadelta = {"optimiser": "adadelta", "schedule": "constant", "learning_rate": PAPER.learning_rate}
     return {
         "warm start, readout by ridge regression": (source, make_options("modern", source=kept)),
         "warm start, all weights, AdamW 3e-4, cosine": (source, every_weight),
         "cold start, the modern recipe": (None, replace(MODERN, max_epochs=10 * epochs)),
-        "warm start, all weights, Adadelta": (source, replace(every_weight, **adadelta)),
         "cold start, paper's recipe made small, Adadelta": (None, replace(small, max_epochs=epochs)),
     }
 
