@@ -35,11 +35,17 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             if "Description" not in value:
                 found += flat(value, f"{name} · ")
         elif isinstance(value, list):
-            found.append((name, ", ".join(str(item) for item in value) or "–"))
+            found.append((name, ", ".join(_text(item) for item in value) or "–"))
         else:
-            text = short(str(value)) if isinstance(value, float) else str(value)  # a version stays 5.10
-            found.append((name, "–" if value is None else text))
+            found.append((name, _text(value)))
     return found
+
+
+def _text(value: object) -> str:
+    """Write one value; what is text already stays as it is, as does version 5.10."""
+    if value is None:
+        return "–"
+    return short(str(value)) if isinstance(value, float) else str(value)
 
 
 def short(text: str) -> str:

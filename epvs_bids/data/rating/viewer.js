@@ -4,7 +4,7 @@
 export const SMALLEST = 0.6, LARGEST = 40; // pixels a millimetre
 const REGION = { x: 0, y: 0, width: 100, height: 84 }; // mm: the basal ganglia with their surroundings
 const NEAR = 2; // mm: marks of the counted slice show through, dashed, up to this far from it
-const RING = 1, LEAST_RING = 6; // mm and pixels: what is clicked inside of a ring removes it; EPVS lie closely
+const RING = 1, LEAST_RING = 6, WIDEST_RING = 14; // mm and pixels: a click inside of a ring removes it; EPVS lie closely
 
 export class Viewer {
   constructor(canvas) {
@@ -71,7 +71,7 @@ export class Viewer {
 
   move(dx, dy) { this.view.x += dx; this.view.y += dy; this.fitted = false; }
 
-  radius() { return Math.max(LEAST_RING, RING * this.view.scale); }
+  radius() { return Math.min(WIDEST_RING, Math.max(LEAST_RING, RING * this.view.scale)); }
 
   // Index of the mark whose ring a place lies in, the nearest where rings overlap; -1 without one
   markAt(marks, mx, my) {
