@@ -51,7 +51,13 @@ def distribution(series: Mapping[str, ArrayLike]) -> Figure:
         array = np.asarray(values, dtype=np.float64)
         first, last = np.floor(array.min()), np.ceil(array.max())
         width = max(1.0, np.ceil((last - first) / 60))
-        axis.hist(array, bins=np.arange(first - 0.5, last + width + 0.5, width), color=BLUE)
+        axis.hist(
+            array,
+            bins=np.arange(first - 0.5, last + width + 0.5, width),
+            color=BLUE,
+            edgecolor="white",
+            linewidth=0.5,
+        )
         axis.set(title=name, xlabel="EPVS (count)", ylabel="scans (number)")
         whole_numbers(axis)
     return figure
@@ -84,7 +90,7 @@ def bland_altman_plot(
 ) -> Figure:
     """Difference against mean, with bias and limits of agreement and their intervals; in EPVS."""
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    figure, axis = new_figure(width=5.2, height=3.6)
+    figure, axis = new_figure(width=6.0, height=3.8)
     axis.scatter((x + y) / 2, y - x, color=BLUE, **_dots(x.size))
     for estimate, name, style in (
         (result.upper, "+1.96 SD", "--"),
@@ -93,9 +99,10 @@ def bland_altman_plot(
     ):
         axis.axhspan(estimate.low, estimate.high, color=BAND, zorder=0)
         axis.axhline(estimate.value, color=VERMILLION, linestyle=style, linewidth=1.4)
-        axis.annotate(
-            f"{name} {estimate.value:.2f}", (1, estimate.value), xycoords=("axes fraction", "data"),
-            xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=8,
+        axis.annotate(  # beside the axes, where no point can lie under it
+            f"{name}\n{estimate.value:.2f}".replace("-", "−"), (1, estimate.value),
+            xycoords=("axes fraction", "data"), xytext=(5, 0), textcoords="offset points",
+            va="center", fontsize=8,
         )  # fmt: skip
     axis.set(xlabel=f"mean of {labels[0]} and {labels[1]} (EPVS)", ylabel=f"{labels[1]} − {labels[0]} (EPVS)")
     return figure

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses.agreement import MEASURES
@@ -14,6 +16,8 @@ from epvs_bids.statistics.agreement import agreement
 
 NAME = "raters"
 METHOD = "method"
+FEW = 4
+"""Pairs of a kind that the summary lists one by one at most; the table has all."""
 
 DESCRIPTIONS: dict[str, Description] = {
     "first": {"Description": "Column of the ratings"},
@@ -111,10 +115,22 @@ def run(study: Study) -> AnalysisResult:
 
 
 def _summary(pairs: pd.DataFrame) -> str:
-    """ICC(1,1) of every pair, by kind."""
-    parts = [
-        f"{row.first} with {row.second}: {row.icc11:.2f} "
-        f"({row.icc11_low:.2f} to {row.icc11_high:.2f}, n = {row.n})"
-        for row in pairs.itertuples()
-    ]
-    return f"ICC(1,1) of {'; '.join(parts)}."
+    """ICC(1,1) by kind of pair: each pair where they are few, else the lowest and the highest."""
+    parts = []
+    for kind, group in pairs.groupby("kind", sort=False):
+        ordered = list(group.sort_values("icc11", kind="stable").itertuples())
+        if len(ordered) <= FEW:
+            text = "; ".join(_pair(row) for row in group.itertuples())
+        else:
+            text = (
+                f"{len(ordered)} pairs, from {_pair(ordered[0])} to {_pair(ordered[-1])}, "
+                f"median {group['icc11'].median():.2f}"
+            )
+        parts.append(f"{str(kind).capitalize()}: {text}.")
+    return " ".join(["ICC(1,1) with 95 % intervals.", *parts])
+
+
+def _pair(row: Any) -> str:  # noqa: ANN401 - pandas makes its row classes as it goes
+    """Value of a pair with its interval, which equal ratings do not have."""
+    interval = f"{row.icc11_low:.2f} to {row.icc11_high:.2f}, " if np.isfinite(row.icc11_low) else ""
+    return f"{row.icc11:.2f} ({row.first} with {row.second}: {interval}n = {row.n})"

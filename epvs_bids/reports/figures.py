@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from epvs_bids.reports.style import (
@@ -185,7 +186,7 @@ def cohort_context(
     """
     known = ages is not None and np.isfinite(ages).sum() >= 2
     figure, axes = new_figure(
-        width=9.6 if known else 5.6, height=3.9, columns=2 if known else 1, squeeze=False
+        width=9.6 if known else 5.6, height=5.2, columns=2 if known else 1, squeeze=False
     )
     _histogram(axes[0][0], scores, score, spread)
     if known and ages is not None:
@@ -254,6 +255,7 @@ def _against_age(
     low, high = min(float(scores.min()), score, 0.0), max(float(scores.max()), score, 1.0)
     axis.set_ylim(low - 0.04 * (high - low), high + 0.18 * (high - low))
     axis.set(xlabel="Age (years)", ylabel="Score (EPVS)", title="Against age")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
 
 
 def _darken(figure: Figure) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from epvs_bids.files import MISSING
 from epvs_bids.reports import outputs
 from epvs_bids.reports.outputs import Row, number, passed
-from epvs_bids.reports.run import flat
+from epvs_bids.reports.run import flat, short
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ def _analysis_view(output_dir: Path, entry: Mapping[str, Any]) -> dict[str, Any]
         "title": _title(entry),
         "summary": entry.get("summary", ""),
         "notes": entry.get("notes", []),
-        "numbers": [(name, _short(text)) for name, text in flat(entry.get("numbers", {}))],
+        "numbers": flat(entry.get("numbers", {})),
         "tables": [_table_view(output_dir, path) for path in tables],
         "figures": [
             {"name": path.stem.removeprefix(f"group_{entry['name']}_").replace("_", " "), "image": _svg(path)}
@@ -230,16 +230,8 @@ def _table_view(output_dir: Path, path: Path) -> dict[str, Any]:
             all(number(row[column]) is not None or row[column] == MISSING for row in table)
             for column in columns
         ],
-        "rows": [[_short(row[column]) for column in columns] for row in table] if small else [],
+        "rows": [[short(row[column]) for column in columns] for row in table] if small else [],
     }
-
-
-def _short(text: str) -> str:
-    """Round a number to four digits for reading; anything else stays."""
-    value = number(text)
-    if value is None or text.lstrip("-").isdigit():
-        return text
-    return f"{value:.4g}"
 
 
 def _svg(path: Path) -> str:

@@ -12,19 +12,22 @@ from epvs_bids.reports import outputs
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)]*)\)")
 _EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
 
+_OWN_HEADING = {"kind": "heading", "text": "Methods"}
+
 
 def run_view(output_dir: Path) -> dict[str, Any]:
     """Gather what `run.html` shows."""
     logs = output_dir / "logs"
+    methods = methods_blocks(outputs.first_text([logs / "CITATION.md"]))
     return {
-        "methods": methods_blocks(outputs.first_text([logs / "CITATION.md"])),
+        "methods": methods[methods[:1] == [_OWN_HEADING] :],  # the section's heading says so already
         "software": _software(outputs.content(output_dir / "dataset_description.json")),
         "settings": flat(_settings(logs)),
     }
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested values as name and text, in order; descriptions of columns are left to the data dictionary."""
+    """Nested values as name and text, in order, with four digits; descriptions of columns are left out."""
     found = []
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -32,10 +35,25 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             if "Description" not in value:
                 found += flat(value, f"{name} · ")
         elif isinstance(value, list):
-            found.append((name, ", ".join(str(item) for item in value) or "–"))
+            found.append((name, ", ".join(_text(item) for item in value) or "–"))
         else:
-            found.append((name, "–" if value is None else str(value)))
+            found.append((name, _text(value)))
     return found
+
+
+def _text(value: object) -> str:
+    """Write one value; what is text already stays as it is, as does version 5.10."""
+    if value is None:
+        return "–"
+    return short(str(value)) if isinstance(value, float) else str(value)
+
+
+def short(text: str) -> str:
+    """Round a number to four digits for reading; anything else stays."""
+    value = outputs.number(text)
+    if value is None or text.lstrip("-").isdigit():
+        return text
+    return f"{value:.4g}"
 
 
 def methods_blocks(markdown: str) -> list[dict[str, Any]]:

@@ -91,6 +91,22 @@ def test_raters_table_has_every_pair_and_its_kind(make_study: MakeStudy) -> None
     assert result.tables["icc11"]["series"].tolist() == ["B1", "B2", "method"]
 
 
+def test_raters_summary_names_few_pairs_and_the_ends_of_many() -> None:
+    pairs = pd.DataFrame(
+        [
+            ("A1", "A2", "intra-rater", 3, 1.0, np.nan, np.nan),
+            *[("A1", f"{name}1", "inter-rater", 9, icc, icc - 0.1, icc + 0.1)
+              for name, icc in zip("BCDEF", (0.5, 0.7, 0.3, 0.8, 0.6), strict=True)],
+        ],
+        columns=["first", "second", "kind", "n", "icc11", "icc11_low", "icc11_high"],
+    )  # fmt: skip
+    assert raters._summary(pairs) == (
+        "ICC(1,1) with 95 % intervals. Intra-rater: 1.00 (A1 with A2: n = 3). "
+        "Inter-rater: 5 pairs, from 0.30 (A1 with D1: 0.20 to 0.40, n = 9) "
+        "to 0.80 (A1 with E1: 0.70 to 0.90, n = 9), median 0.60."
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "second", "kind"),
     [

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -165,13 +170,29 @@ def _position(browser: Browser) -> list[float]:
     return position
 
 
+def _enclosed(browser: Browser) -> list[float]:
+    """Share of each of the viewer's planes that the outline of the mask encloses: 0 where it is open."""
+    script = """const box = document.querySelector('.viewer');
+        const planes = box.nv.screenSlices.map((plane) => Array.from(plane.leftTopWidthHeight));
+        return [box.querySelector('.over').toDataURL('image/png').split(',')[1], planes];"""
+    picture, planes = browser.driver.execute_script(script)
+    line = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))[..., 3] > 60
+    shares = []
+    for left, top, width, height in np.rint(planes).astype(int):
+        here = line[top : top + height, left : left + width]
+        shares.append(float((ndimage.binary_fill_holes(here) & ~here).mean()))
+    assert len(shares) == 3
+    return shares
+
+
 @needs_browser
 @pytest.mark.browser
 def test_viewer_scrolls_through_scan_mask_and_saliency(opened: Callable[[str], Browser]) -> None:
     browser = opened("sub-01.html")
     look = _viewer(browser)
-    assert look("nv.volumes.map(v => v.name)") == ["scan.nii.gz", "mask.nii.gz", "saliency.nii.gz"]
-    assert look("nv.volumes.map(v => v.opacity)") == [1, 0.8, 0]
+    assert look("nv.volumes.map(v => v.name)") == ["scan.nii.gz", "saliency.nii.gz"]
+    assert look("nv.volumes.map(v => v.opacity)") == [1, 0]
+    assert min(_enclosed(browser)) > 0.02
     start = _position(browser)
     assert start[1:] == pytest.approx([3, -5], abs=0.6)
     canvas = browser.driver.find_element(By.CSS_SELECTOR, ".viewer canvas")
@@ -187,8 +208,10 @@ def test_viewer_scrolls_through_scan_mask_and_saliency(opened: Callable[[str], B
     browser.click(browser.driver.find_element(By.CSS_SELECTOR, ".home"))
     assert _position(browser) == pytest.approx(start, abs=0.1)
     browser.click(browser.driver.find_element(By.CSS_SELECTOR, ".show-saliency"))
+    assert look("nv.volumes.map(v => v.opacity)") == [1, 0.6]
+    assert min(_enclosed(browser)) > 0.02
     browser.click(browser.driver.find_element(By.CSS_SELECTOR, ".show-mask"))
-    assert look("nv.volumes.map(v => v.opacity)") == [1, 0, 0.6]
+    assert _enclosed(browser) == [0, 0, 0]
     assert _text(browser, ".where").startswith("x ")
 
 
@@ -208,6 +231,19 @@ def test_registration_flickers_and_blends(opened: Callable[[str], Browser]) -> N
     assert button.get_attribute("aria-pressed") == "false"
     WebDriverWait(browser.driver, 60, poll_frequency=0.05).until(lambda _: opacity() == 1)
     assert _text(browser, ".flicker .tag") == "template"
+
+
+@needs_browser
+@pytest.mark.browser
+def test_paper_shows_what_is_folded_on_the_screen(opened: Callable[[str], Browser]) -> None:
+    browser = opened("sub-01.html")
+    folded = "return document.querySelectorAll('details:not([open])').length"
+    before = browser.driver.execute_script(folded)
+    assert before > 0
+    browser.driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.driver.execute_script(folded) == 0
+    browser.driver.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.driver.execute_script(folded) == before
 
 
 @needs_browser

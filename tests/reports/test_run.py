@@ -46,6 +46,20 @@ def test_the_methods_that_a_run_writes_are_understood() -> None:
 def test_nested_settings_become_lines() -> None:
     values = {"a": 1, "b": {"c": [1, 2], "d": None}, "score": {"Description": "x"}, "e": []}
     assert flat(values) == [("a", "1"), ("b · c", "1, 2"), ("b · d", "–"), ("e", "–")]
+    numbers = {
+        "dice": 0.8833136592606444,
+        "volume": 18.0,
+        "count": 123456,
+        "version": "5.10",
+        "ci": [0.123456, None],
+    }
+    assert [text for _, text in flat(numbers)] == ["0.8833", "18", "123456", "5.10", "0.1235, –"]
+
+
+def test_the_heading_of_the_section_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "CITATION.md").write_text("# Methods\n\nDone.\n\n## References\n\n- One\n")
+    assert [block.get("text") for block in run_view(tmp_path)["methods"]] == ["Done.", "References", None]
 
 
 def test_latest_settings_are_shown(tmp_path: Path) -> None:

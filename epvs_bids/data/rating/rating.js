@@ -2,7 +2,7 @@
 import { Viewer } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
-const REACH = 1.6; // mm: a click this near to a mark removes it
+const NOTCH = 50; // pixels of the wheel that make a slice: a mouse's notch has more, a touch pad sends many small ones
 const viewer = new Viewer(byId("view"));
 const session = { rater: "", states: [], position: 0, table: "", marks: "" };
 let reading = null; // {marks, level, state}
@@ -86,7 +86,9 @@ async function go(position) {
     const voxels = new Uint8Array(await (await ask(`${address(position)}/image`)).arrayBuffer());
     if (load !== loads) return; // the rater has gone on
     const slab = { ...answer.geometry, voxels };
+    const first = viewer.slab === null;
     viewer.show(slab);
+    if (first) reset(); // later, zoom and grey scale stay as the rater set them
     reading = { marks: answer.marks, level: answer.level ?? slab.level, state: answer.state };
     byId("slice").max = slab.shape[2] - 1;
     viewer.slice = viewer.sliceAt(reading.level);
@@ -143,10 +145,9 @@ function toggleMark(mx, my) {
     return say("Only looking: EPVS are counted in one slice. C goes back to it, R counts in this one instead.");
   }
   if (!viewer.holds(mx, my)) return;
-  const distances = reading.marks.map((mark) => Math.hypot(mark[0] - mx, mark[1] - my));
-  const nearest = distances.indexOf(Math.min(...distances));
-  const marks = nearest >= 0 && distances[nearest] <= REACH
-    ? reading.marks.filter((_, index) => index !== nearest)
+  const on = viewer.markAt(reading.marks, mx, my);
+  const marks = on >= 0
+    ? reading.marks.filter((_, index) => index !== on)
     : [...reading.marks, [mx, my, viewer.height()]];
   viewer.showMarks = true;
   change({ marks });
@@ -193,15 +194,27 @@ function setWindow(brightness, contrast) {
   draw();
 }
 
+// The ring that a click would remove is shown bold.
+function hover(event) {
+  const box = byId("view").getBoundingClientRect();
+  const place = viewer.toMillimetres(event.clientX - box.left, event.clientY - box.top);
+  const counted = viewer.slice === viewer.sliceAt(reading.level);
+  const under = (counted && reading.marks[viewer.markAt(reading.marks, ...place)]) || null;
+  if (under === viewer.under) return;
+  viewer.under = under;
+  draw();
+}
+
 function listenToMouse(canvas) {
-  let drag = null;
+  let drag = null, turned = 0;
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     drag = { x: event.clientX, y: event.clientY, button: event.button, far: false };
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!drag || !reading) return;
+    if (!reading) return;
+    if (!drag) return hover(event);
     const dx = event.clientX - drag.x, dy = event.clientY - drag.y;
     if (!drag.far && Math.hypot(dx, dy) < 4) return; // an unsteady click, no drag
     Object.assign(drag, { x: event.clientX, y: event.clientY, far: true });
@@ -222,7 +235,13 @@ function listenToMouse(canvas) {
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
     if (!reading || event.deltaY === 0) return;
-    if (!event.ctrlKey) return scroll(event.deltaY < 0 ? 1 : -1);
+    if (!event.ctrlKey) {
+      const pixels = event.deltaMode === 0 ? event.deltaY : Math.sign(event.deltaY) * NOTCH; // else lines or pages
+      turned = Math.sign(turned) === Math.sign(pixels) ? turned + pixels : pixels;
+      if (Math.abs(turned) < NOTCH) return;
+      turned = 0;
+      return scroll(pixels < 0 ? 1 : -1);
+    }
     const box = canvas.getBoundingClientRect();
     viewer.zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, event.clientX - box.left, event.clientY - box.top);
     draw();
@@ -273,7 +292,6 @@ async function start(event) {
     Object.assign(session, await (await ask("api/session", { rater: byId("rater").value.trim() })).json());
     const next = session.states.indexOf("open");
     open("rating");
-    reset();
     if (next >= 0) go(next); else finish();
   } catch (error) {
     byId("start-error").textContent = error.message;
@@ -297,5 +315,5 @@ for (const id of ["brightness", "contrast"]) {
 }
 byId("start-form").addEventListener("submit", start);
 document.addEventListener("keydown", onKey);
-new ResizeObserver(draw).observe(byId("stage"));
+new ResizeObserver(() => { if (viewer.fitted) viewer.fit(); draw(); }).observe(byId("stage"));
 listenToMouse(byId("view"));

@@ -4,6 +4,7 @@
 export const SMALLEST = 0.6, LARGEST = 40; // pixels a millimetre
 const REGION = { x: 0, y: 0, width: 100, height: 84 }; // mm: the basal ganglia with their surroundings
 const NEAR = 2; // mm: marks of the counted slice show through, dashed, up to this far from it
+const RING = 1, LEAST_RING = 6, WIDEST_RING = 14; // mm and pixels: a click inside of a ring removes it; EPVS lie closely
 
 export class Viewer {
   constructor(canvas) {
@@ -14,6 +15,7 @@ export class Viewer {
     this.contrast = 50;
     this.showMarks = true;
     this.cross = null;
+    this.under = null; // the mark under the mouse, which a click would remove
     this.buffer = document.createElement("canvas");
     this.fit();
   }
@@ -24,12 +26,22 @@ export class Viewer {
     this.buffer.width = slab.shape[0];
     this.buffer.height = slab.shape[1];
     this.cross = null;
+    this.under = null;
   }
 
+  // The region, or as much of it as the slab holds: a scan of a part of the head fills the window, too
   fit() {
     const box = this.canvas.getBoundingClientRect();
-    const room = Math.min((box.width || 800) / REGION.width, (box.height || 600) / REGION.height);
-    this.view = { x: REGION.x, y: REGION.y, scale: Math.min(LARGEST, Math.max(SMALLEST, room)) };
+    const [x, y] = [[REGION.x, REGION.width], [REGION.y, REGION.height]].map(([middle, size], axis) => {
+      if (!this.slab) return { middle, size };
+      const { origin, spacing, shape } = this.slab, edge = origin[axis] - spacing[axis] / 2;
+      const low = Math.max(middle - size / 2, edge);
+      const high = Math.min(middle + size / 2, edge + spacing[axis] * shape[axis]);
+      return high > low ? { middle: (low + high) / 2, size: high - low } : { middle, size };
+    });
+    const room = Math.min((box.width || 800) / x.size, (box.height || 600) / y.size);
+    this.view = { x: x.middle, y: y.middle, scale: Math.min(LARGEST, Math.max(SMALLEST, room)) };
+    this.fitted = true; // until the rater zooms or moves
   }
 
   height(slice = this.slice) { return this.slab.origin[2] + slice * this.slab.spacing[2]; }
@@ -57,7 +69,16 @@ export class Viewer {
     this.move(mx - nx, my - ny);
   }
 
-  move(dx, dy) { this.view.x += dx; this.view.y += dy; }
+  move(dx, dy) { this.view.x += dx; this.view.y += dy; this.fitted = false; }
+
+  radius() { return Math.min(WIDEST_RING, Math.max(LEAST_RING, RING * this.view.scale)); }
+
+  // Index of the mark whose ring a place lies in, the nearest where rings overlap; -1 without one
+  markAt(marks, mx, my) {
+    const distances = marks.map((mark) => Math.hypot(mark[0] - mx, mark[1] - my) * this.view.scale);
+    const nearest = distances.indexOf(Math.min(...distances));
+    return nearest >= 0 && distances[nearest] <= this.radius() ? nearest : -1;
+  }
 
   // Whether the slab has a voxel there
   holds(mx, my) {
@@ -106,8 +127,9 @@ export class Viewer {
   }
 
   ring(context, [mx, my], here) {
-    const [px, py] = this.toPixels(mx, my), radius = Math.max(7, 1.6 * this.view.scale);
-    for (const [colour, width] of [["#000", 4], [here ? "#ffd166" : "#b9c3cc", 2]]) {
+    const [px, py] = this.toPixels(mx, my), radius = this.radius();
+    const under = here && this.under && this.under[0] === mx && this.under[1] === my;
+    for (const [colour, width] of [["#000", under ? 6 : 4], [here ? "#ffd166" : "#b9c3cc", under ? 4 : 2]]) {
       context.beginPath();
       context.setLineDash(here ? [] : [4, 4]);
       context.arc(px, py, radius, 0, 2 * Math.PI);

@@ -97,7 +97,8 @@
   // The dot plot: a histogram whose units are scans. One path holds all dots of a kind.
   const scored = rows.filter((row) => row.score !== null).sort((a, b) => a.score - b.score);
   if (!scored.length) return;
-  const width = 1160, left = 58, right = 12, base = 40, tall = 320, crown = 26;
+  const width = Math.max(480, Math.min(1160, field("dots").clientWidth)), left = 58, // letters stay readable
+     right = 12, base = 40, tall = 320, crown = 26;
   const bottom = Math.min(scored[0].score, 0), top = Math.max(scored[scored.length - 1].score, 1);
   const stacked = (size) => {
     const bins = Math.floor((width - left - right) / size);

@@ -13,7 +13,7 @@ from typing import Any
 from epvs_bids import __version__
 from epvs_bids.anatomy.registration import load_itk
 from epvs_bids.errors import BadDataError, EPVSError, TryAgainError
-from epvs_bids.files import MISSING, read_json, write_json
+from epvs_bids.files import MISSING, read_json, write_json, write_text
 from epvs_bids.reports.rating import session as sessions
 from epvs_bids.reports.rating import tables
 from epvs_bids.reports.rating.scans import Scan
@@ -22,6 +22,16 @@ from epvs_bids.reports.rating.slab import Slab, load_slab
 
 LOGGER = logging.getLogger(__name__)
 KEPT_SLABS = 3
+TEXTS = {
+    ".bidsignore": "*_desc-epvs_markers.*\nrater-*_state.json\n",
+    "README": """Enlarged perivascular spaces (EPVS) that raters marked with epvs-rate.
+
+sub-*/**/*_desc-epvs_markers.tsv  a mark a row: scanner millimetres (RAS), and the column of
+                                  phenotype/epvs.tsv that counts it
+rater-*_state.json                where a rater stands; epvs-rate goes on from it
+""",
+}
+"""Files that are written beside the marks where there are none."""
 
 
 @dataclass
@@ -113,7 +123,10 @@ class Store:
         return Session(rater, self.seed, self.repeats, ())
 
     def _describe(self) -> None:
-        """Say what the folder of marks is, as BIDS asks of a derivative."""
+        """Say what the folder of marks is, as BIDS asks of a derivative, and what BIDS does not know."""
+        for name, text in TEXTS.items():
+            if not (self.folder / name).exists():
+                write_text(self.folder / name, text)
         path = self.folder / "dataset_description.json"
         if not path.exists():
             description = {

@@ -170,6 +170,35 @@ def test_scrolling_zoom_and_the_counted_slice(output: Path, serve: Serve, browse
     assert page.element("view").get_attribute("class") == "elsewhere"
 
 
+def test_epvs_that_lie_closely_are_marked_apart(output: Path, serve: Serve, browser: Chrome) -> None:
+    page = Page(browser, serve(output))
+    page.start("A")
+    x, y = page.spot()
+    page.click(x, y)
+    page.wait(lambda: page.count() == "1")
+    scale = min(1062 / 60.5, page.element("view").size["height"] / 64.5)  # pixels a mm: all is seen
+    page.click(x + 1.3 * scale, y)
+    page.wait(lambda: page.count() == "2")
+    page.click(x + 0.4 * scale, y)  # inside of the ring of the first
+    page.wait(lambda: page.count() == "1")
+    page.saved()
+
+
+def test_the_wheel_turns_slice_by_slice_on_a_touch_pad_too(
+    output: Path, serve: Serve, browser: Chrome
+) -> None:
+    page = Page(browser, serve(output))
+    page.start("A")
+    turn = "document.getElementById('view').dispatchEvent(new WheelEvent('wheel', {deltaY: arguments[0]}))"
+    browser.execute_script(turn, -120)  # a notch of a mouse
+    assert "0.5 mm above" in page.element("slice-text").text
+    for _ in range(9):
+        browser.execute_script(turn, -10)
+    assert "1.0 mm above" in page.element("slice-text").text
+    browser.execute_script(turn, -10)
+    assert "1.5 mm above" in page.element("slice-text").text
+
+
 def test_keyboard_alone(output: Path, serve: Serve, browser: Chrome) -> None:
     from selenium.webdriver import Keys
 
@@ -179,7 +208,7 @@ def test_keyboard_alone(output: Path, serve: Serve, browser: Chrome) -> None:
     page.keys(*[Keys.ARROW_LEFT] * 4, *[Keys.ARROW_UP] * 2, " ")
     page.wait(lambda: page.count() == "1")
     page.saved()
-    assert server.store.reading("A", 0)[0].marks == ((2.0, 1.0, -5.0),)
+    assert server.store.reading("A", 0)[0].marks == ((2.0, -1.0, -5.0),)  # its middle is at y −2
     page.keys(" ")
     page.wait(lambda: page.count() == "0")
     page.keys("x")

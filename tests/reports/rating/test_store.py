@@ -101,6 +101,8 @@ def test_the_bids_root_can_be_named(output: Path, tmp_path: Path) -> None:
         json.loads((bids / "derivatives/epvs-rate/dataset_description.json").read_text())["DatasetType"]
         == "derivative"
     )
+    ignored = (bids / "derivatives/epvs-rate/.bidsignore").read_text().split()
+    assert {"*_desc-epvs_markers.*", "rater-*_state.json"} == set(ignored)  # names that BIDS does not know
     assert not (output / "phenotype").exists()
 
 
