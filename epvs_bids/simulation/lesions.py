@@ -61,7 +61,7 @@ class EpvsDistribution:
         return id(self)
 
     def varied(self, rng: np.random.Generator, spread: float) -> EpvsDistribution:
-        """Draw another person's distribution: medians of calibre and length times exp(a normal deviate × `spread`)."""
+        """Draw another person's distribution: medians of calibre and length times exp(normal × `spread`)."""
         calibre, length = np.exp(rng.normal(0, spread, 2))
         return replace(self, calibre=self.calibre * calibre, length=self.length * length)
 
