@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs/faults.md"
 SECTIONS = {
     "The command line and the data set": ("faults/test_inputs.py",),
-    "Scans and segmentations": ("faults/test_damaged_scans.py",),
+    "Scans and segmentations": ("faults/test_damaged_scans.py", "faults/test_segmentations.py"),
     "Odd scans, labels and choices": ("faults/test_variety.py",),
     "Machine and cluster": ("faults/test_machine.py", "faults/test_streams.py", "container/test_slurm.py"),
     "Tables and the group level": ("faults/test_tables.py",),
@@ -20,6 +20,9 @@ SECTIONS = {
     "Random damage": ("faults/test_fuzz.py",),
 }
 """Which files below tests/ each section is made of."""
+
+SHARED = ROOT / "tests/faults/running.py"
+"""Where the texts stand that several of the files use."""
 
 COLUMNS = "| fault | the user sees | code | what is kept | test |\n| --- | --- | --- | --- | --- |\n"
 HEAD = """\
@@ -33,24 +36,26 @@ who failed and why, and with a code other than 0. Tests in *italics* take minute
 
 def marks(path: Path) -> Iterator[tuple[str, dict[str, object], bool]]:
     """Yield the test's name, its mark's values and whether it is slow, in order."""
+    constants = _constants(SHARED) | _constants(path)
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.FunctionDef):
             continue
         decorators = {ast.unparse(getattr(one, "func", one)): one for one in node.decorator_list}
         mark = decorators.get("pytest.mark.fault")
         if isinstance(mark, ast.Call):
-            constants = {
-                name.id: value.value for name, value in _assignments(path) if isinstance(value, ast.Constant)
-            }
             values = {"what": _value(mark.args[0], constants)}
             values |= {str(word.arg): _value(word.value, constants) for word in mark.keywords}
             yield node.name, values, "pytest.mark.slow" in decorators
 
 
-def _assignments(path: Path) -> Iterator[tuple[ast.Name, ast.expr]]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0], node.value
+def _constants(path: Path) -> dict[str, object]:
+    return {
+        node.targets[0].id: node.value.value
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
 
 
 def _value(node: ast.expr, constants: dict[str, object]) -> object:

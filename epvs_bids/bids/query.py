@@ -237,12 +237,26 @@ def _unknown_label(label: str, known: Sequence[str]) -> str:
 
 def _why_nothing(folder: Path, sessions: Sequence[str], contrast: str) -> str:
     wanted = "PDw, T2w or PDT2" if contrast == "auto" else contrast
-    images = sorted(path for path in folder.glob("**/anat/*") if path.name.endswith(IMAGES))
+    files = sorted(folder.glob("**/anat/*"))
+    images = [path for path in files if path.name.endswith(IMAGES)]
     wrong = [path for path in images if misplaced(path)]
     if wrong:
         return (
             f"{wrong[0].name} has another label than its folder {wrong[0].parent.relative_to(folder.parent)}"
         )
+    for path in files:
+        if (proper := _proper_case(path.name)) != path.name:
+            return f"rename {path.name} to {proper}: BIDS tells capital from small letters"
     there = sorted({path.name.partition(".")[0].rpartition("_")[2] for path in images})
     asked = f" in session {', '.join(sessions)}" if sessions else ""
     return f"no {wanted} scan{asked} passes the filters (found: {', '.join(there) or 'no image'})"
+
+
+def _proper_case(name: str) -> str:
+    """Return a scan's name with the capital and small letters that BIDS has; other names as they are."""
+    stem, _, extension = name.partition(".")
+    entities, _, suffix = stem.rpartition("_")
+    known = {contrast.lower(): contrast for contrast in CONTRASTS}
+    if suffix.lower() not in known or f".{extension.lower()}" not in IMAGES:
+        return name
+    return f"{entities}_{known[suffix.lower()]}.{extension.lower()}"

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SINGULARITY = (ROOT / "Singularity").read_text()
-SCRIPTS = ["container/install.sh", "container/test_image.sh", "tools/slurm/one_node.sh"]
+SCRIPTS = [".ci/run", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[ct]o*/**/*.sh"))]
 
 
 def docker_steps() -> list[str]:
@@ -49,12 +49,23 @@ def test_singularity_sets_the_environment_of_base() -> None:
 
 
 def test_every_copied_file_is_in_the_repository() -> None:
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    copied = re.findall(r"^COPY (?:--chmod=\d+ )?(?!--)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
     sources = {source for line in copied for source in line.split()}
     assert sources
     assert [source for source in sources if not list(ROOT.glob(source))] == []
     ignored = (ROOT / ".dockerignore").read_text()
     assert all(f"!{source.split('/')[0]}\n" in ignored for source in sources)
+
+
+def test_any_user_can_run_the_app_whatever_the_permissions_of_the_checkout() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*) /$", DOCKERFILE, flags=re.MULTILINE)
+    assert copied == ["--chmod=755 run.py", "--chmod=644 version"]
+    assert "chmod 755 /run.py\n    chmod 644 /version\n" in SINGULARITY
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed")
+def test_hadolint() -> None:
+    subprocess.run(["hadolint", "Dockerfile"], cwd=ROOT, check=True)
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

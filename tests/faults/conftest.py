@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from running import judge
+from running import judge, start
 
 from epvs_bids.cli import main
 from epvs_bids.errors import EPVSError
@@ -38,5 +40,17 @@ def ends(mark: pytest.Mark, capfd: pytest.CaptureFixture[str]) -> Callable[..., 
     def check(*words: object) -> str:
         code = main([str(word) for word in words])
         return judge(mark, code, "".join(capfd.readouterr()))
+
+    return check
+
+
+@pytest.fixture
+def ends_apart(mark: pytest.Mark, tmp_path: Path) -> Callable[..., str]:
+    """Run the app in a process of its own; exit code and words have to be those of the mark."""
+
+    def check(*words: object, timeout: float = 300, home: Path = tmp_path, **options: Any) -> str:  # noqa: ANN401
+        process = start(*words, home=home, **options)
+        shown, _ = process.communicate(timeout=timeout)
+        return judge(mark, process.returncode, shown)
 
     return check

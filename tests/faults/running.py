@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 
 from epvs_bids.settings import Settings
 from epvs_bids.workflows.plan import work_folder
 
+Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
 ROOT = Path(__file__).resolve().parents[2]
 OFFLINE = ("--template", "MNI152NLin2009aSym", "--skip-bids-validation", "--nprocs", "1")
 """Options of every run here: the template that nilearn carries, no validator, one process."""
+
+NOTHING = "nothing was begun"
+KEPT = "all results of the other participants"
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for mounts and namespaces")
+WITHOUT_POWERS = pytest.mark.skipif(
+    shutil.which("setpriv") is None, reason="needs setpriv, for a root that permissions hold for"
+)
 
 
 def judge(mark: pytest.Mark, code: int, shown: str) -> str:
@@ -38,6 +48,26 @@ def start(
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables, cwd=home
     )
+
+
+def without(*powers: str) -> tuple[str, ...]:
+    """What to put before a command so that permissions hold for root too."""
+    if os.geteuid() != 0:
+        return ()
+    taken = ",".join(f"-{power}" for power in powers)
+    return ("setpriv", f"--inh-caps={taken}", f"--bounding-set={taken}")
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """Mount an empty file system in memory on a new folder."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False).returncode:
+        pytest.skip("can't mount here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 @contextmanager

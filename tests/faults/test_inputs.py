@@ -8,15 +8,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import OFFLINE, holding_locks
+from running import NOTHING, OFFLINE, holding_locks
 
 Ends = Callable[..., str]
-NOTHING = "nothing was begun"
 
 
 @pytest.fixture
 def bids(empty_files: Callable[..., Path]) -> Path:
     return empty_files("sub-01/anat/sub-01_PDw.nii.gz", "sub-02/ses-a/anat/sub-02_ses-a_T2w.nii.gz")
+
+
+@pytest.fixture
+def run_with(bids: Path, tmp_path: Path, ends: Ends) -> Ends:
+    """Run the participant level with more options; it has to end as the mark says."""
+    return lambda *words: ends(
+        bids, tmp_path / "out", "participant", "-w", tmp_path / "work", *OFFLINE, *words
+    )
+
+
+@pytest.fixture
+def run_with_text(tmp_path: Path, run_with: Ends) -> Callable[[str, str], str]:
+    """The same with an option whose value is a file of this text."""
+
+    def run(option: str, text: str) -> str:
+        path = tmp_path / "given"
+        path.write_text(text)
+        return run_with(option, path)
+
+    return run
+
+
+@pytest.fixture
+def changed_model(model: Path, tmp_path: Path) -> Path:
+    """A copy of the model, to be changed."""
+    return shutil.copytree(model, tmp_path / "model")
 
 
 @pytest.mark.fault(
@@ -76,30 +101,23 @@ def test_malformed_description(bids: Path, tmp_path: Path, ends: Ends) -> None:
     "Only labels that the data set does not have", says="select no scan", code=18, keeps=NOTHING
 )
 @pytest.mark.parametrize("label", ["99", "sub-99", "Zoë", "..", "01;id", "*", "0" * 300])
-def test_unknown_labels(label: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
-    words = ("-w", tmp_path / "work", "--participant-label", label)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_unknown_labels(label: str, run_with: Ends) -> None:
+    run_with("--participant-label", label)
 
 
 @pytest.mark.fault("Filters that select nothing", says="select no scan", code=18, keeps=NOTHING)
-def test_filters_select_nothing(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    filters = tmp_path / "filters.json"
-    filters.write_text(json.dumps({"pdw": {"run": 7}, "t2w": {"session": None}}))
-    words = ("-w", tmp_path / "work", "--bids-filter-file", filters)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_filters_select_nothing(run_with_text: Ends) -> None:
+    run_with_text("--bids-filter-file", json.dumps({"pdw": {"run": 7}, "t2w": {"session": None}}))
 
 
 @pytest.mark.fault("A filter file that is no JSON", says="is not valid JSON", code=65, keeps=NOTHING)
-def test_malformed_filters(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    filters = tmp_path / "filters.json"
-    filters.write_text("pdw: {}")
-    words = ("-w", tmp_path / "work", "--bids-filter-file", filters)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_malformed_filters(run_with_text: Ends) -> None:
+    run_with_text("--bids-filter-file", "pdw: {}")
 
 
 @pytest.mark.fault("A misspelt option", says="unrecognized arguments", code=64, keeps=NOTHING)
-def test_misspelt_option(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    ends(bids, tmp_path / "out", "participant", "--participant-lable", "01")
+def test_misspelt_option(run_with: Ends) -> None:
+    run_with("--participant-lable", "01")
 
 
 @pytest.mark.fault("Another analysis level", says="Unknown analysis level", code=17, keeps=NOTHING)
@@ -118,13 +136,10 @@ def test_output_below_a_file(bids: Path, tmp_path: Path, ends: Ends) -> None:
 @pytest.mark.fault(
     "A model of another version of the format", says="format_version is 99", code=65, keeps=NOTHING
 )
-def test_model_of_another_version(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
-    changed = tmp_path / "model"
-    shutil.copytree(model, changed)
-    for path in changed.glob("model-*/model.json"):
+def test_model_of_another_version(changed_model: Path, run_with: Ends) -> None:
+    for path in changed_model.glob("model-*/model.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    words = ("-w", tmp_path / "work", "--model", changed)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+    run_with("--model", changed_model)
 
 
 @pytest.mark.fault(
@@ -133,31 +148,30 @@ def test_model_of_another_version(bids: Path, model: Path, tmp_path: Path, ends:
     code=65,
     keeps=NOTHING,
 )
-def test_model_with_a_flipped_byte(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
-    changed = tmp_path / "model"
-    shutil.copytree(model, changed)
-    weights = changed / "model-2/model.safetensors"
+def test_model_with_a_flipped_byte(changed_model: Path, run_with: Ends) -> None:
+    weights = changed_model / "model-2/model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-3] ^= 1
     weights.write_bytes(content)
-    words = ("-w", tmp_path / "work", "--model", changed)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+    run_with("--model", changed_model)
+
+
+@pytest.mark.fault("A malformed `model.json`", says="is not valid JSON", code=65, keeps=NOTHING)
+def test_malformed_model(changed_model: Path, run_with: Ends) -> None:
+    (changed_model / "model-1/model.json").write_text('{"format_version": 1,')
+    run_with("--model", changed_model)
 
 
 @pytest.mark.fault("A folder without a model", says="holds no model", code=66, keeps=NOTHING)
-def test_no_model(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    words = ("-w", tmp_path / "work", "--model", tmp_path)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_no_model(tmp_path: Path, run_with: Ends) -> None:
+    run_with("--model", tmp_path)
 
 
 @pytest.mark.fault(
     "A plugin file that names no plugin of nipype", says="nipype has no plugin", code=65, keeps=NOTHING
 )
-def test_unknown_plugin(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
-    plugin = tmp_path / "plugin.yml"
-    plugin.write_text("plugin: Slurmm\n")
-    words = ("-w", tmp_path / "work", "--model", model, "--use-plugin", plugin)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_unknown_plugin(run_with_text: Ends) -> None:
+    run_with_text("--use-plugin", "plugin: Slurmm\n")
 
 
 @pytest.mark.fault(
@@ -166,10 +180,9 @@ def test_unknown_plugin(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> 
     code=75,
     keeps="what the other run writes",
 )
-def test_busy_participants(bids: Path, model: Path, tmp_path: Path, ends: Ends) -> None:
-    words = ("-w", tmp_path / "work", "--model", model)
+def test_busy_participants(bids: Path, model: Path, tmp_path: Path, run_with: Ends) -> None:
     with holding_locks(bids, tmp_path / "work", ["01", "02"]):
-        ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+        run_with("--model", model)
     assert not list((tmp_path / "out").glob("sub-*/anat/*"))
 
 
@@ -183,33 +196,29 @@ def test_group_without_scores(bids: Path, tmp_path: Path, ends: Ends) -> None:
 )
 @pytest.mark.parametrize("option", ["-d", "--fs-subjects-dir"])
 @pytest.mark.parametrize("name", ["nothing", "bids/README"])
-def test_no_derivatives(option: str, name: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
-    words = ("-w", tmp_path / "work", option, tmp_path / name)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_no_derivatives(option: str, name: str, tmp_path: Path, run_with: Ends) -> None:
+    run_with(option, tmp_path / name)
 
 
 @pytest.mark.fault("`--mem-mb 8`, which means 8 MB", says="too few for a scan", code=64, keeps=NOTHING)
-def test_little_memory(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    ends(bids, tmp_path / "out", "participant", "--mem-mb", "8")
+def test_little_memory(run_with: Ends) -> None:
+    run_with("--mem-mb", "8")
 
 
 @pytest.mark.fault("Nonsense for a number", says="is expected", code=64, keeps=NOTHING)
 @pytest.mark.parametrize(
     "words", ["--nprocs 0", "--nprocs 1.5", "--mem-mb lots", "--omp-nthreads -1", "--random-seed x"]
 )
-def test_nonsense_numbers(words: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
-    ends(bids, tmp_path / "out", "participant", *words.split())
+def test_nonsense_numbers(words: str, run_with: Ends) -> None:
+    run_with(*words.split())
 
 
 @pytest.mark.fault(
     "A plugin file that leaves no core or no memory", says="a number of at least", code=65, keeps=NOTHING
 )
 @pytest.mark.parametrize("argument", ["n_procs: 0", "memory_gb: 0", "memory_gb: .nan", "n_procs: [1]"])
-def test_plugin_without_resources(argument: str, bids: Path, tmp_path: Path, ends: Ends) -> None:
-    plugin = tmp_path / "plugin.yml"
-    plugin.write_text(f"plugin: MultiProc\nplugin_args: {{{argument}}}\n")
-    words = ("-w", tmp_path / "work", "--model", "none", "--use-plugin", plugin)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_plugin_without_resources(argument: str, run_with_text: Ends) -> None:
+    run_with_text("--use-plugin", f"plugin: MultiProc\nplugin_args: {{{argument}}}\n")
 
 
 @pytest.mark.fault(
@@ -230,17 +239,13 @@ def test_file_in_the_way(which: str, bids: Path, tmp_path: Path, ends: Ends) -> 
 @pytest.mark.fault(
     "Filters by an entity that there is not", says="is not a recognized entity", code=65, keeps=NOTHING
 )
-def test_unknown_entity(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    filters = tmp_path / "filters.json"
-    filters.write_text('{"pdw": {"colour": "red"}}')
-    words = ("-w", tmp_path / "work", "--bids-filter-file", filters)
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_unknown_entity(run_with_text: Ends) -> None:
+    run_with_text("--bids-filter-file", '{"pdw": {"colour": "red"}}')
 
 
 @pytest.mark.fault("`--participant-label 1` for `sub-01`", says="did you mean 01?", code=18, keeps=NOTHING)
-def test_label_without_zero(bids: Path, tmp_path: Path, ends: Ends) -> None:
-    words = ("-w", tmp_path / "work", "--participant-label", "1")
-    ends(bids, tmp_path / "out", "participant", *OFFLINE, *words)
+def test_label_without_zero(run_with: Ends) -> None:
+    run_with("--participant-label", "1")
 
 
 @pytest.mark.fault(
@@ -254,12 +259,9 @@ def test_path_that_is_no_text(bids: Path, tmp_path: Path, ends: Ends) -> None:
     "A template that there is not", says="is not in TemplateFlow's folder", code=66, keeps=NOTHING
 )
 @pytest.mark.parametrize("name", ["Nonsense", "../../etc/passwd", "MNI152NLin2009bAsym"])
-def test_no_template(
-    name: str, bids: Path, tmp_path: Path, ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_template(name: str, tmp_path: Path, run_with: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPLATEFLOW_HOME", str(tmp_path / "templateflow"))
-    words = ("-w", tmp_path / "work", "--model", "none", "--template", name)
-    ends(bids, tmp_path / "out", "participant", "--skip-bids-validation", *words)
+    run_with("--model", "none", "--template", name)
 
 
 @pytest.mark.fault("A model's folder that is a link", says="", code=0, keeps="the scores of the model itself")

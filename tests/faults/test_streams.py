@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import pytest
-from running import OFFLINE, judge, start
+from running import NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, mounted, without
 
-Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for mounts and other users")
+Ends = Callable[..., str]
 QUICK = ("--model", "none", "--no-mni-registration", *OFFLINE)
 
 
@@ -27,15 +23,20 @@ def bids(empty_files: Callable[..., Path]) -> Path:
     return empty_files("sub-01/anat/sub-01_PDw.nii.gz")
 
 
+@pytest.fixture
+def one_scan(head: Head, bids: Path, add_scan: Callable[..., Path]) -> Path:
+    """The data set with a scan and its labels in place of the empty file."""
+    add_scan(bids, "sub-01_PDw", head)
+    return bids
+
+
 @pytest.mark.fault(
     "Standard streams closed, as some schedulers and daemons do", says="", code=0, keeps="everything"
 )
-def test_closed_streams(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
+def test_closed_streams(bids: Path, tmp_path: Path, ends_apart: Ends) -> None:
     words = ("participant", "-w", tmp_path / "work", *QUICK, "--boilerplate-only")
     prefix = shell('exec "$@" <&- >&- 2>&-')
-    process = start(bids, tmp_path / "out", *words, home=tmp_path, prefix=prefix)
-    assert process.communicate(timeout=300)[0] == ""
-    assert process.returncode == mark.kwargs["code"]
+    assert ends_apart(bids, tmp_path / "out", *words, prefix=prefix) == ""
     assert (tmp_path / "out/logs/CITATION.md").is_file()
 
 
@@ -46,99 +47,77 @@ def test_closed_streams(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
     keeps="the exit code",
 )
 @pytest.mark.parametrize("streams", ["<&- >&- 2>&-", "2>/dev/full"])
-def test_error_without_a_listener(streams: str, tmp_path: Path, mark: pytest.Mark) -> None:
+def test_error_without_a_listener(streams: str, tmp_path: Path, ends_apart: Ends) -> None:
     prefix = shell(f'exec "$@" {streams}')
-    process = start(tmp_path / "nothing", tmp_path / "out", "participant", home=tmp_path, prefix=prefix)
-    process.communicate(timeout=300)
-    assert process.returncode == mark.kwargs["code"]
+    ends_apart(tmp_path / "nothing", tmp_path / "out", "participant", prefix=prefix)
 
 
 @pytest.mark.fault(
     "The reader of the messages goes away (`| head`)", says="", code=0, keeps="everything; the run goes on"
 )
-def test_reader_goes_away(
-    head: Head,
-    describe_dataset: Callable[[Path], Path],
-    add_scan: Callable[..., Path],
-    tmp_path: Path,
-    mark: pytest.Mark,
-) -> None:
-    bids, out = describe_dataset(tmp_path / "bids"), tmp_path / "out"
-    add_scan(bids, "sub-01_PDw", head)
+def test_reader_goes_away(one_scan: Path, tmp_path: Path, ends_apart: Ends) -> None:
+    out = tmp_path / "out"
     words = ("participant", "-w", tmp_path / "work", *QUICK)
-    process = start(bids, out, *words, home=tmp_path, prefix=shell('"$@" 2>&1 | head -c 1'))
-    process.communicate(timeout=900)
-    assert process.returncode == mark.kwargs["code"]
+    ends_apart(one_scan, out, *words, prefix=shell('"$@" 2>&1 | head -c 1'), timeout=900)
     assert list(out.glob("sub-01/anat/*_roi_PDw.nii.gz")) or list(out.glob("sub-01/anat/*desc-roi*"))
     assert (out / "sub-01.html").is_file()
 
 
-@pytest.fixture
-def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A file system that is mounted read-only."""
-    folder = tmp_path / "mounted"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], check=False).returncode:
-        pytest.skip("can't mount here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+@pytest.mark.fault(
+    "A umask that hides new files from others (077), or does not (022)",
+    says="scored",
+    code=0,
+    keeps="everything, for whom the umask says and nobody else",
+)
+@pytest.mark.parametrize(("umask", "hidden"), [("022", 0o022), ("077", 0o077)])
+def test_umask(umask: str, hidden: int, one_scan: Path, tmp_path: Path, ends_apart: Ends) -> None:
+    out = tmp_path / "out"
+    words = ("participant", "-w", tmp_path / "work", *QUICK)
+    ends_apart(one_scan, out, *words, prefix=shell(f'umask {umask}; exec "$@"'), timeout=900)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
+    expected = {path: (0o777 if path.is_dir() else 0o666) & ~hidden for path in modes}
+    assert modes == expected
 
 
 @ROOT_ONLY
 @pytest.mark.fault(
-    "`output_dir` on a read-only file system", says="mount it writable", code=73, keeps="nothing was begun"
+    "`output_dir` on a read-only file system", says="mount it writable", code=73, keeps=NOTHING
 )
-def test_read_only_output(bids: Path, read_only: Path, tmp_path: Path, mark: pytest.Mark) -> None:
-    words = ("participant", "-w", tmp_path / "work", *QUICK)
-    process = start(bids, read_only / "out", *words, home=tmp_path)
-    shown, _ = process.communicate(timeout=300)
-    judge(mark, process.returncode, shown)
+def test_read_only_output(bids: Path, tmp_path: Path, ends_apart: Ends) -> None:
+    with mounted(tmp_path / "mounted", "ro") as folder:
+        ends_apart(bids, folder / "out", "participant", "-w", tmp_path / "work", *QUICK)
 
 
+@WITHOUT_POWERS
 @pytest.mark.fault(
-    "`output_dir` of somebody else", says="no permission to write there", code=73, keeps="nothing was begun"
+    "`output_dir` of somebody else", says="no permission to write there", code=73, keeps=NOTHING
 )
-@pytest.mark.skipif(
-    shutil.which("setpriv") is None, reason="needs setpriv, for a root that permissions hold for"
-)
-def test_output_of_somebody_else(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
+def test_output_of_somebody_else(bids: Path, tmp_path: Path, ends_apart: Ends) -> None:
     (tmp_path / "theirs").mkdir(mode=0o555)
-    power = "-dac_override"
-    prefix = ("setpriv", f"--inh-caps={power}", f"--bounding-set={power}") if os.geteuid() == 0 else ()
     words = ("participant", "-w", tmp_path / "work", *QUICK)
-    process = start(bids, tmp_path / "theirs/out", *words, home=tmp_path, prefix=prefix)
-    shown, _ = process.communicate(timeout=300)
-    judge(mark, process.returncode, shown)
+    ends_apart(bids, tmp_path / "theirs/out", *words, prefix=without("dac_override"))
 
 
+@WITHOUT_POWERS
 @pytest.mark.fault(
     "A home folder that can't be entered, as with `docker run --user` and `HOME=/root`",
     says="",
     code=0,
     keeps="everything",
 )
-@pytest.mark.skipif(
-    shutil.which("setpriv") is None, reason="needs setpriv, for a root that permissions hold for"
-)
-def test_locked_home(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
+def test_locked_home(bids: Path, tmp_path: Path, ends_apart: Ends) -> None:
     locked = tmp_path / "home"
     locked.mkdir(mode=0)
-    powers = "-dac_override,-dac_read_search"
-    prefix = ("setpriv", f"--inh-caps={powers}", f"--bounding-set={powers}") if os.geteuid() == 0 else ()
+    prefix = without("dac_override", "dac_read_search")
     words = ("participant", "-w", tmp_path / "work", *QUICK, "--boilerplate-only")
-    process = start(bids, tmp_path / "out", *words, home=tmp_path, prefix=prefix, HOME=str(locked))
-    shown, _ = process.communicate(timeout=300)
-    locked.chmod(0o755)
-    judge(mark, process.returncode, shown)
+    try:
+        ends_apart(bids, tmp_path / "out", *words, prefix=prefix, HOME=str(locked))
+    finally:
+        locked.chmod(0o755)
 
 
-@pytest.mark.fault(
-    "The current folder has been removed", says="give a full path", code=66, keeps="nothing was begun"
-)
-def test_no_current_folder(bids: Path, tmp_path: Path, mark: pytest.Mark) -> None:
+@pytest.mark.fault("The current folder has been removed", says="give a full path", code=66, keeps=NOTHING)
+def test_no_current_folder(bids: Path, tmp_path: Path, ends_apart: Ends) -> None:
     (tmp_path / "gone").mkdir()
     prefix = shell('rmdir "$PWD"; exec "$@"')
-    process = start(bids, "out", "participant", *QUICK, home=tmp_path / "gone", prefix=prefix)
-    shown, _ = process.communicate(timeout=300)
-    assert mark.kwargs["says"] in shown
-    assert process.returncode == mark.kwargs["code"]
+    ends_apart(bids, "out", "participant", *QUICK, home=tmp_path / "gone", prefix=prefix)

@@ -35,6 +35,18 @@ def rate(bids: Path, counts: dict[str, object]) -> None:
     (bids / "phenotype/epvs.tsv").write_text(f"participant_id\trater1\n{rows}")
 
 
+@pytest.fixture
+def agreement_of(study: tuple[Path, Path], ends: Ends) -> Callable[[str], str]:
+    """Compare scores with ratings of these rows; the run has to end as the mark says."""
+
+    def run(rows: str) -> str:
+        bids, out = study
+        (bids / "phenotype/epvs.tsv").write_text(f"participant_id\trater1\n{rows}")
+        return ends(bids, out, "group", "--analysis", "agreement")
+
+    return run
+
+
 SOUND = {f"sub-{number:02}": number * 2 + number % 2 for number in range(1, 7)}
 
 
@@ -71,25 +83,40 @@ def test_all_zero_counts(study: tuple[Path, Path], ends: Ends) -> None:
     code=0,
     keeps="the pairs that are there",
 )
-def test_some_ratings(study: tuple[Path, Path], ends: Ends) -> None:
+def test_some_ratings(agreement_of: Ends) -> None:
+    agreement_of("1\t3\n2\t5\n03\t7\nsub-04\tn/a\nsub-05\t11\n")
+
+
+@pytest.mark.fault(
+    "Participants of whom there is no scan or no score, or no row in `participants.tsv`",
+    says="",
+    code=0,
+    keeps="the others' results; `group_summary_missing.tsv` says who is missing and why",
+)
+def test_missing_participants(study: tuple[Path, Path], ends: Ends) -> None:
     bids, out = study
-    rate(bids, {"1": 3, "2": 5, "03": 7, "sub-04": "n/a", "sub-05": 11})
-    ends(bids, out, "group", "--analysis", "agreement")
+    rate(bids, SOUND | {"sub-07": 3})
+    path = bids / "participants.tsv"
+    path.write_text(path.read_text().replace("sub-01\t50\n", "") + "sub-07\t61\nsub-08\t62\n")
+    for label in ("sub-01", "sub-07"):
+        (bids / label).mkdir()
+    ends(bids, out, "group", "--analysis", "summary", "agreement")
+    rows = (out / "group_summary_missing.tsv").read_text().splitlines()[1:]
+    assert [row.split("\t")[::2] for row in rows] == [
+        ["sub-07", "not scored yet"],
+        ["sub-08", "listed in participants.tsv, but there is no folder"],
+    ]
+    assert len((out / "group_scores.tsv").read_text().splitlines()) == 7
 
 
 @pytest.mark.fault("Text in a rater's column", says="row 3, column rater1", code=65, keeps=REST)
-def test_text_in_ratings(study: tuple[Path, Path], ends: Ends) -> None:
-    bids, out = study
-    rate(bids, SOUND | {"sub-02": "many"})
-    ends(bids, out, "group", "--analysis", "agreement")
+def test_text_in_ratings(agreement_of: Ends) -> None:
+    agreement_of("sub-01\t3\nsub-02\tmany\nsub-03\t4\n")
 
 
 @pytest.mark.fault("A participant with two rows of ratings", says="is in row 2 already", code=65, keeps=REST)
-def test_doubled_rows(study: tuple[Path, Path], ends: Ends) -> None:
-    bids, out = study
-    path = bids / "phenotype/epvs.tsv"
-    path.write_text("participant_id\trater1\nsub-01\t3\nsub-01\t4\n")
-    ends(bids, out, "group", "--analysis", "agreement")
+def test_doubled_rows(agreement_of: Ends) -> None:
+    agreement_of("sub-01\t3\nsub-01\t4\n")
 
 
 @pytest.mark.fault(
@@ -106,10 +133,8 @@ def test_no_ratings(study: tuple[Path, Path], ends: Ends) -> None:
 @pytest.mark.fault(
     "A table with rows of another length", says="columns where the header has", code=65, keeps=REST
 )
-def test_ragged_table(study: tuple[Path, Path], ends: Ends) -> None:
-    bids, out = study
-    (bids / "phenotype/epvs.tsv").write_text("participant_id\trater1\nsub-01\t3\nsub-02\n")
-    ends(bids, out, "group", "--analysis", "agreement")
+def test_ragged_table(agreement_of: Ends) -> None:
+    agreement_of("sub-01\t3\nsub-02\n")
 
 
 @pytest.mark.fault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from nibabel.processing import resample_from_to
 from numpy.typing import NDArray
+from running import Head
 
 from epvs_bids.anatomy.grid import Grid
 from epvs_bids.anatomy.images import load_volume
@@ -18,12 +20,13 @@ from epvs_bids.anatomy.labels import basal_ganglia_mask
 from epvs_bids.anatomy.roi import RoiParameters, region_of_scan
 from epvs_bids.anatomy.segmentation import segment
 from epvs_bids.bids.filters import read_filters
-from epvs_bids.bids.query import find_scans
+from epvs_bids.bids.query import Selection, find_scans
 from epvs_bids.bids.scan import Scan
 from epvs_bids.interfaces.quality import coverage_remarks
 
-Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
+Find = Callable[..., Path]
 Image = nib.Nifti1Image
+SOUND = "sub-01/anat/sub-01_PDw.nii.gz"
 SAME = "the score of the plain scan"
 WARNED = "the score, with a warning in its `qc_reason`"
 TURN = np.array([[1, 0, 0, 0], [0, 0.94, -0.342, 0], [0, 0.342, 0.94, 0], [0, 0, 0, 1.0]])
@@ -110,6 +113,10 @@ def plain(head: Head, tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.fl
     labels.parent.mkdir(parents=True)
     nib.save(nib.MGHImage(np.asarray(head[1].dataobj).astype(np.int32), head[1].affine), labels)
     return make_region(Scan("01", None, folder / "sub-01_PDw.nii.gz"), folder, folder)[0]
+
+
+def names(found: Selection) -> list[str]:
+    return [scan.name for scan in found.scans]
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -219,28 +226,37 @@ def test_brain_extracted(region: Region, head: Head, mark: pytest.Mark) -> None:
     assert not any(mark.kwargs["says"] in words for words in odd)
 
 
-@pytest.mark.fault("A git-annex link whose content is here", says="", code=0, keeps=SAME)
-def test_annexed_and_present(region: Region, plain: NDArray[np.float32], tmp_path: Path) -> None:
+@pytest.fixture
+def stored(region: Region, tmp_path: Path) -> tuple[Path, Callable[[], NDArray[np.float32]]]:
+    """The file of the plain scan, to be changed, and what makes its region anew."""
     region()
-    path = tmp_path / "bids/sub-01/anat/sub-01_PDw.nii.gz"
+
+    def again() -> NDArray[np.float32]:
+        (scan,) = find_scans(tmp_path / "bids").scans
+        return make_region(scan, tmp_path / "bids/derivatives", tmp_path)[0]
+
+    return tmp_path / "bids" / SOUND, again
+
+
+Stored = tuple[Path, Callable[[], NDArray[np.float32]]]
+
+
+@pytest.mark.fault("A git-annex link whose content is here", says="", code=0, keeps=SAME)
+def test_annexed_and_present(stored: Stored, plain: NDArray[np.float32], tmp_path: Path) -> None:
+    path, again = stored
     key = tmp_path / "bids/.git/annex/objects/X1/Y2/MD5E-s9--ab/MD5E-s9--ab"
     key.parent.mkdir(parents=True)
     path.rename(key)
     key.chmod(0o444)
     path.symlink_to("../../.git/annex/objects/X1/Y2/MD5E-s9--ab/MD5E-s9--ab")
-    (scan,) = find_scans(tmp_path / "bids").scans
-    found, _ = make_region(scan, tmp_path / "bids/derivatives", tmp_path)
-    np.testing.assert_array_equal(found, plain)
+    np.testing.assert_array_equal(again(), plain)
 
 
 @pytest.mark.fault("Zeros behind the compressed stream, as tapes leave them", says="", code=0, keeps=SAME)
-def test_padded(region: Region, plain: NDArray[np.float32], tmp_path: Path) -> None:
-    region()
-    path = tmp_path / "bids/sub-01/anat/sub-01_PDw.nii.gz"
+def test_padded(stored: Stored, plain: NDArray[np.float32]) -> None:
+    path, again = stored
     path.write_bytes(path.read_bytes() + bytes(4096))
-    (scan,) = find_scans(tmp_path / "bids").scans
-    found, _ = make_region(scan, tmp_path / "bids/derivatives", tmp_path)
-    np.testing.assert_array_equal(found, plain)
+    np.testing.assert_array_equal(again(), plain)
 
 
 @pytest.mark.fault(
@@ -249,23 +265,43 @@ def test_padded(region: Region, plain: NDArray[np.float32], tmp_path: Path) -> N
     code=0,
     keeps="one score a session: the plainest name, then the first run; the choice is logged",
 )
-def test_several_scans(
-    empty_files: Callable[..., Path], caplog: pytest.LogCaptureFixture, mark: pytest.Mark
-) -> None:
+def test_several_scans(empty_files: Find, caplog: pytest.LogCaptureFixture, mark: pytest.Mark) -> None:
     caplog.set_level("INFO", logger="epvs_bids")
     first, second = "sub-01/ses-1/anat/sub-01_ses-1", "sub-01/ses-2/anat/sub-01_ses-2"
-    names = [f"{first}_run-{run}_PDw.nii.gz" for run in (10, 2)]
-    bids = empty_files(*names, f"{first}_acq-hires_PDw.nii.gz", f"{second}_T2w.nii.gz")
-    assert [scan.name for scan in find_scans(bids).scans] == ["sub-01_ses-1_run-2_PDw", "sub-01_ses-2_T2w"]
+    runs = [f"{first}_run-{run}_PDw.nii.gz" for run in (10, 2)]
+    bids = empty_files(*runs, f"{first}_acq-hires_PDw.nii.gz", f"{second}_T2w.nii.gz")
+    assert names(find_scans(bids)) == ["sub-01_ses-1_run-2_PDw", "sub-01_ses-2_T2w"]
     assert f"sub-01_ses-1_run-2_PDw.nii.gz {mark.kwargs['says']}" in caplog.text
     assert "sub-01_ses-1_run-10_PDw.nii.gz, sub-01_ses-1_acq-hires_PDw.nii.gz not" in caplog.text
 
 
+@pytest.mark.fault(
+    "A data set of a thousand participants, of which one is asked for",
+    says="",
+    code=0,
+    keeps="the time: no other participant's folder is looked into",
+)
+def test_indexing_looks_at_what_is_asked_for(empty_files: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [f"{number:04}" for number in range(1000)]
+    bids = empty_files(*(f"sub-{label}/anat/sub-{label}_PDw.nii.gz" for label in labels))
+    looked_into = []
+    scandir = os.scandir
+
+    def note(folder: os.PathLike[str]) -> object:
+        looked_into.append(os.fspath(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", note)
+    assert names(find_scans(bids, participants=["0500"])) == ["sub-0500_PDw"]
+    inside = {folder for folder in looked_into if folder.startswith(f"{bids}/sub-")}
+    assert inside == {f"{bids}/sub-0500", f"{bids}/sub-0500/anat"}
+
+
 @pytest.mark.fault("Participants `1` and `01` in one data set", says="", code=0, keeps="a score for each")
-def test_one_and_zero_one(empty_files: Callable[..., Path]) -> None:
-    bids = empty_files("sub-1/anat/sub-1_PDw.nii.gz", "sub-01/anat/sub-01_PDw.nii.gz")
-    assert {scan.name for scan in find_scans(bids).scans} == {"sub-1_PDw", "sub-01_PDw"}
-    assert [scan.name for scan in find_scans(bids, participants=["1"]).scans] == ["sub-1_PDw"]
+def test_one_and_zero_one(empty_files: Find) -> None:
+    bids = empty_files("sub-1/anat/sub-1_PDw.nii.gz", SOUND)
+    assert set(names(find_scans(bids))) == {"sub-1_PDw", "sub-01_PDw"}
+    assert names(find_scans(bids, participants=["1"])) == ["sub-1_PDw"]
 
 
 @pytest.mark.fault(
@@ -275,13 +311,34 @@ def test_one_and_zero_one(empty_files: Callable[..., Path]) -> None:
     keeps="the scores of the other participants; the reason for these",
 )
 @pytest.mark.parametrize("label", ["01 copy", "Zoë", "a_b", "x;id", "01.bak", "-", "a'b\"c", "$(id)"])
-def test_odd_labels(label: str, empty_files: Callable[..., Path], mark: pytest.Mark) -> None:
-    bids = empty_files("sub-01/anat/sub-01_PDw.nii.gz", f"sub-{label}/anat/sub-{label}_PDw.nii.gz")
-    found = find_scans(bids)
-    assert [scan.name for scan in found.scans] == ["sub-01_PDw"]
+def test_odd_labels(label: str, empty_files: Find, mark: pytest.Mark) -> None:
+    found = find_scans(empty_files(SOUND, f"sub-{label}/anat/sub-{label}_PDw.nii.gz"))
+    assert names(found) == ["sub-01_PDw"]
     (other,) = found.unavailable
     assert other.participant == label
     assert mark.kwargs["says"] in other.reason
+
+
+@pytest.mark.fault(
+    "Suffixes or extensions in capital letters (`_PDW.nii.gz`, `_t2w.NII`)",
+    says="BIDS tells capital from small letters",
+    code=0,
+    keeps="the scores of the other participants; the reason for these",
+)
+@pytest.mark.parametrize(
+    ("name", "proper"),
+    [
+        ("PDW.nii.gz", "PDw.nii.gz"),
+        ("pdw.nii.gz", "PDw.nii.gz"),
+        ("T2w.NII.GZ", "T2w.nii.gz"),
+        ("PDt2.Nii", "PDT2.nii"),
+    ],
+)
+def test_capital_letters(name: str, proper: str, empty_files: Find, mark: pytest.Mark) -> None:
+    found = find_scans(empty_files(SOUND, f"sub-02/anat/sub-02_{name}"))
+    assert names(found) == ["sub-01_PDw"]
+    assert f"rename sub-02_{name} to sub-02_{proper}" in found.unavailable[0].reason
+    assert mark.kwargs["says"] in found.unavailable[0].reason
 
 
 @pytest.mark.fault(
@@ -291,11 +348,10 @@ def test_odd_labels(label: str, empty_files: Callable[..., Path], mark: pytest.M
     keeps="the scores of the other participants",
 )
 def test_names_that_are_no_text(
-    empty_files: Callable[..., Path], caplog: pytest.LogCaptureFixture, mark: pytest.Mark
+    empty_files: Find, caplog: pytest.LogCaptureFixture, mark: pytest.Mark
 ) -> None:
-    bids = empty_files("sub-01/anat/sub-01_PDw.nii.gz", "sub-\udce9/anat/sub-\udce9_PDw.nii.gz")
-    found = find_scans(bids)
-    assert [scan.name for scan in found.scans] == ["sub-01_PDw"]
+    found = find_scans(empty_files(SOUND, "sub-\udce9/anat/sub-\udce9_PDw.nii.gz"))
+    assert names(found) == ["sub-01_PDw"]
     assert not found.unavailable
     assert mark.kwargs["says"] in caplog.text
 
@@ -308,17 +364,13 @@ def test_names_that_are_no_text(
 )
 @pytest.mark.parametrize("kept", [False, True])
 def test_malformed_sidecar(
-    kept: bool,
-    empty_files: Callable[..., Path],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    mark: pytest.Mark,
+    kept: bool, empty_files: Find, tmp_path: Path, caplog: pytest.LogCaptureFixture, mark: pytest.Mark
 ) -> None:
-    bids = empty_files("sub-01/anat/sub-01_PDw.nii.gz", "sub-02/anat/sub-02_PDw.nii.gz")
+    bids = empty_files(SOUND, "sub-02/anat/sub-02_PDw.nii.gz")
     (bids / "sub-01/anat/sub-01_PDw.json").write_text('{"EchoTime": 0.02}')
     (bids / "sub-02/anat/sub-02_PDw.json").write_text('{"EchoTime": 0.02')
     filters = tmp_path / "filters.json"
     filters.write_text(json.dumps({"pdw": {"EchoTime": 0.02}}))
     found = find_scans(bids, filters=read_filters(filters), database=tmp_path / "index" if kept else None)
-    assert [scan.name for scan in found.scans] == ["sub-01_PDw"]
+    assert names(found) == ["sub-01_PDw"]
     assert f"sub-02_PDw.json {mark.kwargs['says']}" in caplog.text
