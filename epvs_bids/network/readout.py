@@ -53,14 +53,15 @@ def column_sums(network: RegressionNetwork, store: RegionStore, *, device: torch
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
     fast = prepare(network).to(device)
-    sums = []
+    layers = store.shape[2] // network.architecture.stride
+    # Allocated at once: small arrays left between large freed ones would spoil those for the next region.
+    result = np.empty((len(store), network.architecture.maps, layers))
     with torch.inference_mode():
         for index in range(len(store)):
             detections = fast.detection_map(store.region(index).to(device).float())
-            sums.append(detections.sum(dim=(2, 3))[0].double().cpu().numpy())
+            result[index] = detections.sum(dim=(2, 3))[0].cpu().numpy()
             if (index + 1) % 50 == 0:
                 logger.info("Detection maps of %d of %d regions are there.", index + 1, len(store))
-    result = np.stack(sums)
     with atomic_write(path) as temporary:
         np.save(temporary, result)
     return result
