@@ -219,7 +219,7 @@ def run(study: Study) -> AnalysisResult:
             "groups": lambda: _figure({f"{name} marked": part for name, part in groups.items()}),
         },
         summary=(
-            f"In {scans['participant_id'].nunique()} participants with marked EPVS the mean score fell from "
+            f"In {scans['participant_id'].nunique()} participants with marked EPVS the mean score went from "
             f"{total[0]:.2f} to {total[1]:.2f} with one EPVS covered and to {total[MOST]:.2f} with {MOST}."
         ),
         numbers={str(number): value for number, value in total.items()},

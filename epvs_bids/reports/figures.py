@@ -186,7 +186,7 @@ def cohort_context(
     """
     known = ages is not None and np.isfinite(ages).sum() >= 2
     figure, axes = new_figure(
-        width=9.6 if known else 5.6, height=5.2, columns=2 if known else 1, squeeze=False
+        width=9.6, height=5.2 if known else 4.4, columns=2 if known else 1, squeeze=False
     )
     _histogram(axes[0][0], scores, score, spread)
     if known and ages is not None:

@@ -235,6 +235,23 @@ def test_registration_flickers_and_blends(opened: Callable[[str], Browser]) -> N
 
 @needs_browser
 @pytest.mark.browser
+def test_letters_of_the_dot_plot_keep_their_size_in_a_narrow_window(opened: Callable[[str], Browser]) -> None:
+    browser = opened("group.html")
+    script = """const text = document.querySelector('#dots text');
+        return [text.getScreenCTM().a, document.documentElement.scrollWidth <= window.innerWidth];"""
+    size = browser.driver.get_window_size()
+    try:
+        for width in (size["width"], 800):
+            browser.driver.set_window_size(width, size["height"])
+            WebDriverWait(browser.driver, 60).until(
+                lambda driver: driver.execute_script(script) == [pytest.approx(1, abs=0.06), True]
+            )
+    finally:
+        browser.driver.set_window_size(size["width"], size["height"])
+
+
+@needs_browser
+@pytest.mark.browser
 def test_paper_shows_what_is_folded_on_the_screen(opened: Callable[[str], Browser]) -> None:
     browser = opened("sub-01.html")
     folded = "return document.querySelectorAll('details:not([open])').length"

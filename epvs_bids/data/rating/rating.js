@@ -88,7 +88,8 @@ async function go(position) {
     const slab = { ...answer.geometry, voxels };
     const first = viewer.slab === null;
     viewer.show(slab);
-    if (first) reset(); // later, zoom and grey scale stay as the rater set them
+    if (first) reset();
+    else if (viewer.fitted) viewer.fit(); // boxes lie differently; zoom and grey scale stay as the rater set them
     reading = { marks: answer.marks, level: answer.level ?? slab.level, state: answer.state };
     byId("slice").max = slab.shape[2] - 1;
     viewer.slice = viewer.sliceAt(reading.level);
