@@ -40,8 +40,7 @@ COPY --from=builder /opt/epvs /opt/epvs
 COPY --from=builder /opt/sbom /opt/sbom
 COPY --from=templates /opt/templateflow /opt/templateflow
 COPY --from=builder /opt/app /opt/app
-COPY --chmod=755 run.py /
-COPY --chmod=644 version /
+COPY --chmod=755 run.py version /
 # Any user, no home folder, nothing written outside /tmp, the output and the work folder, and nothing sent.
 ENV PATH=/opt/epvs/bin:/opt/app/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/tmp \

@@ -59,8 +59,8 @@ def test_every_copied_file_is_in_the_repository() -> None:
 
 def test_any_user_can_run_the_app_whatever_the_permissions_of_the_checkout() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) /$", DOCKERFILE, flags=re.MULTILINE)
-    assert copied == ["--chmod=755 run.py", "--chmod=644 version"]
-    assert "chmod 755 /run.py\n    chmod 644 /version\n" in SINGULARITY
+    assert copied == ["--chmod=755 run.py version"]
+    assert "    chmod 755 /run.py /version\n" in SINGULARITY
 
 
 @pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed")
