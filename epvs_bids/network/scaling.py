@@ -79,8 +79,8 @@ def local_contrast(scaled: Tensor) -> Tensor:
 
 def _box_mean(volumes: Tensor) -> Tensor:
     """Mean over a cube of `NEIGHBOURHOOD` voxels, zeros outside the volume; one axis after the other."""
+    volumes = torch.nn.functional.pad(volumes, (NEIGHBOURHOOD // 2,) * 6)
     for axis in range(3):
         kernel = [NEIGHBOURHOOD if axis == other else 1 for other in range(3)]
-        padding = [size // 2 for size in kernel]
-        volumes = torch.nn.functional.avg_pool3d(volumes, kernel, stride=1, padding=padding)
+        volumes = torch.nn.functional.avg_pool3d(volumes, kernel, stride=1)
     return volumes
