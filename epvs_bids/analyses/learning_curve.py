@@ -24,6 +24,7 @@ from epvs_bids.analyses.rated_regions import (
 from epvs_bids.network.fit import TrainingSet
 from epvs_bids.network.options import TrainingOptions
 from epvs_bids.network.splits import split_by_participant
+from epvs_bids.reports.style import MUTED
 
 NAME = "learning-curve"
 
@@ -172,7 +173,22 @@ def _figure(table: pd.DataFrame, measure: str) -> Figure:
     rows = table[table["measure"] == measure]
     series = {str(name): group for name, group in rows.groupby("network")}
     names = {"icc11": "ICC(1,1) with the visual score", "mse": "mean squared error (EPVS²)"}
-    return plots.curves(series, x="size", x_label="scans for training and validation", y_label=names[measure])
+    figure = plots.curves(
+        series, x="size", x_label="scans for training and validation", y_label=names[measure]
+    )
+    axis = figure.axes[0]
+    sizes = sorted(set(rows["size"]))
+    if measure == "icc11":
+        axis.plot(
+            list(PAPER), list(PAPER.values()), label="Dubost et al. 2019, human rater",
+            color=MUTED, marker="o", markerfacecolor="none", linestyle=":",
+        )  # fmt: skip
+        axis.legend()
+        sizes = sorted({*sizes, *PAPER})
+    axis.set_xscale("log")
+    axis.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+    axis.minorticks_off()
+    return figure
 
 
 def _summary(table: pd.DataFrame) -> str:

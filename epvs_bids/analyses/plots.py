@@ -124,6 +124,7 @@ def by_age(groups: Mapping[str, pd.DataFrame]) -> Figure:
         axis.errorbar(middle, table["mean"], yerr=spread, color=BLUE, marker="o", capsize=3)
         axis.set_ylim(bottom=min(0.0, float(table["mean_low"].min())))
         axis.set(title=name, xlabel="age (years)", ylabel="EPVS (mean, 95 % CI)")
+        axis.tick_params(labelbottom=True)  # sharing the axis would leave the ages to the last row
     for axis in axes.flat[len(groups) :]:
         axis.remove()
     return figure
