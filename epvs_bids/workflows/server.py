@@ -10,9 +10,12 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from typing import ParamSpec, TypeVar
+
+from epvs_bids.errors import TryAgainError
 
 PRELOADED = [
     "epvs_bids.anatomy.elastix",
@@ -58,6 +61,16 @@ def start(threads: int) -> None:
 def ask(
     function: Callable[_Arguments, _Answer], *arguments: _Arguments.args, **more: _Arguments.kwargs
 ) -> _Answer:
-    """Call a function of a module in a process of the server's; what it raises is raised here."""
-    with ProcessPoolExecutor(1, mp_context=context()) as pool:
-        return pool.submit(function, *arguments, **more).result()
+    """Call a function of a module in a process of the server's; what it raises is raised here.
+
+    Raises
+    ------
+    TryAgainError
+        When the process was killed.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=context()) as pool:
+            return pool.submit(function, *arguments, **more).result()
+    except BrokenProcessPool as error:
+        remedy = "most likely there was not enough memory; try again with more"
+        raise TryAgainError(f"The process of `{function.__name__}` was killed: {remedy}.") from error

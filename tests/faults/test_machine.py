@@ -24,6 +24,7 @@ import pytest
 from running import NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, judge, mounted, start, without
 
 from epvs_bids.files import atomic_write
+from epvs_bids.workflows import server
 
 _LOGGER = logging.getLogger(__name__)
 Cohort = Callable[[list[str]], Path]
@@ -194,8 +195,16 @@ def two_scans(cohort: Cohort) -> Path:
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Processes that work on a node: the children of the fork server."""
-    return [child for server in psutil.Process(process.pid).children() for child in server.children()]
+    """Processes that work on a node: the children of the fork server that lead a process group."""
+    children = (child for server in psutil.Process(process.pid).children() for child in server.children())
+    return [child for child in children if leads_group(child.pid)]
+
+
+def leads_group(pid: int) -> bool:
+    """Tell them from the process that only looks at the model, and from those that have ended."""
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid) == pid
+    return False
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
@@ -220,6 +229,16 @@ def test_killed_worker(two_scans: Path, options: Options, tmp_path: Path, mark: 
     judge(mark, process.returncode, shown)
     results = [json.loads(path.read_text()) for path in (tmp_path / "out/logs/scans").iterdir()]
     assert sorted(result["result"] for result in results) == ["failed", "scored"]
+
+
+@pytest.mark.fault(
+    "The process that looks at the model is killed",
+    says="most likely there was not enough memory",
+    code=75,
+    keeps=NOTHING,
+)
+def test_killed_look_at_the_model(refuses: Callable[..., None]) -> None:
+    refuses(server.ask, signal.raise_signal, signal.SIGKILL)
 
 
 @pytest.mark.slow
