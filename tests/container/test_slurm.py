@@ -37,7 +37,7 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
         subprocess.run([ONE_NODE, "stop", folder], check=True)
 
 
-def enlarge(path: Path, factor: int = 7) -> None:
+def enlarge(path: Path, factor: int = 9) -> None:
     """Cut each voxel into many, so that reading the scan takes more memory than a job may have."""
     image = nib.load(path)
     data = np.asarray(image.dataobj)
