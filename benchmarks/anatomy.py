@@ -41,9 +41,7 @@ def register(method: str, threads: int) -> Callable[[], list[list[float]]]:
         return lambda: _plain(run())
     import epvs_bids.anatomy.elastix  # noqa: F401 (loading itk is not what is timed)
 
-    return lambda: _plain(
-        register_to_template(template.image, template.mask, scan, labels, threads=threads, seed=1).matrix
-    )
+    return lambda: _plain(register_to_template(template.image, template.mask, scan, labels, seed=1).matrix)
 
 
 def register_known(method: str, threads: int, number: int) -> Callable[[], float]:
@@ -56,7 +54,7 @@ def register_known(method: str, threads: int, number: int) -> Callable[[], float
         run = _stock(fixed, moving, mask, threads)
     else:
         masks = {"fixed_mask": mask, "moving_mask": moving_mask}
-        run = lambda: register_rigid(fixed, moving, **masks, threads=threads, seed=1).matrix  # noqa: E731
+        run = lambda: register_rigid(fixed, moving, **masks, seed=1).matrix  # noqa: E731
     points = np.argwhere(mask)[::997] @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
     return lambda: _mean_error(run(), truth, points)
 
@@ -130,7 +128,7 @@ def read_bytes(path: str) -> Callable[[], int]:
     return run
 
 
-def make_region(method: str, threads: int, given_in: str) -> Callable[[], float]:
+def make_region(method: str, given_in: str) -> Callable[[], float]:
     """Make the region from the scan's file; labels and transform are given. Returns the region's mean."""
     path, _ = scan_paths()
     shape = nib.load(path).shape
@@ -141,13 +139,13 @@ def make_region(method: str, threads: int, given_in: str) -> Callable[[], float]
     grid = template_grid(template.affine, template.data.shape)
     given: dict[str, Any] = {"mask": mask, "transform": matrix, "grid": grid, "params": RoiParameters()}
     if method == "ours":
-        return lambda: _ours(path, given, threads)
+        return lambda: _ours(path, given)
     return lambda: {"scipy": _scipy, "nilearn": _nilearn}[method](path, given)
 
 
-def _ours(path: Path, given: dict[str, Any], threads: int) -> float:
+def _ours(path: Path, given: dict[str, Any]) -> float:
     scan = load_volume(path)
-    return float(region_of_scan(scan.data, scan.affine, **given, threads=threads).data.mean())
+    return float(region_of_scan(scan.data, scan.affine, **given).data.mean())
 
 
 def _smooth(binary: np.ndarray, params: RoiParameters) -> np.ndarray:

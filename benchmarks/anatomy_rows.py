@@ -71,7 +71,7 @@ def region() -> Row:
     """Measure the way from the scan's file to the region: read, resample, mask, crop."""
     from benchmarks.anatomy import prepared, scan_paths
 
-    given = {"threads": threads(), "given_in": str(prepared())}
+    given = {"given_in": str(prepared())}
     passing = Contender(
         "one pass over the bytes", "benchmarks.anatomy:read_bytes", {"path": str(scan_paths()[0])}
     )

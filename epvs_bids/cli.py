@@ -101,7 +101,7 @@ def _run(settings: Settings) -> int:
     if not settings.reports_only and settings.bids_dir.is_dir():
         from epvs_bids.workflows import server
 
-        server.start(settings.omp_nthreads)
+        server.start()
     from epvs_bids.workflows.participant import run_participant
 
     result = run_participant(settings, console)

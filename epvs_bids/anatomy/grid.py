@@ -78,7 +78,6 @@ def resample_to_grid(
     grid: Grid,
     *,
     order: Literal[0, 1, 3] = 3,
-    threads: int = 1,
 ) -> NDArray[np.float32]:
     """
     Resample an image to a grid, in one interpolation.
@@ -97,13 +96,11 @@ def resample_to_grid(
     order
         3: cubic B-spline (Elastix' own default for the final image), clipped at 0 (ours), for scans.
         1: linear. 0: nearest neighbour, for labels.
-    threads
-        Number of threads.
 
     Returns
     -------
     values
-        float32 of the grid's shape; 0 outside the image.
+        float32 of the grid's shape, in the order of a NIfTI file in memory (Fortran's); 0 outside the image.
     """
     to_index = np.linalg.inv(affine) @ transform @ grid.affine
     box = _visible_box(to_index, grid.shape, data.shape)
@@ -116,7 +113,7 @@ def resample_to_grid(
     mapping.SetMatrix(to_index[:3, :3].ravel().tolist())
     mapping.SetTranslation((to_index[:3, 3] - offset).tolist())
     resampler = sitk.ResampleImageFilter()
-    resampler.SetNumberOfThreads(threads)
+    resampler.SetNumberOfThreads(1)
     resampler.SetSize(grid.shape)
     resampler.SetTransform(mapping)
     resampler.SetOutputPixelType(sitk.sitkFloat32)
@@ -124,7 +121,8 @@ def resample_to_grid(
     resampled = resampler.Execute(sitk.GetImageFromArray(part))
     # A view does not keep its image alive: `resampled` must outlive it.
     values = sitk.GetArrayViewFromImage(resampled).T
-    return np.ascontiguousarray(np.maximum(values, 0.0), dtype=np.float32)
+    positive: NDArray[np.float32] = np.maximum(values, 0.0, dtype=np.float32)
+    return positive
 
 
 def _visible_box(to_index: Matrix, grid_shape: Shape, shape: tuple[int, ...]) -> tuple[slice, ...] | None:

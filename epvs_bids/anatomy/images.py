@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import DTypeLike, NDArray
 
-from epvs_bids.errors import BadDataError, InputOutputError, MissingInputError
-from epvs_bids.files import atomic_write
+from epvs_bids.anatomy.image_files import open_image, write_image
+from epvs_bids.errors import BadDataError
 
 Matrix = NDArray[np.float64]
 
@@ -23,15 +21,6 @@ _SMALLEST_AXIS, _LARGEST_AXIS, _MOST_VOXELS = 8, 2048, 2**30
 _THICK_SLICE = 2.0
 _SHORT_FIELD_OF_VIEW = 100.0
 _STRIPPED_ZERO_FRACTION, _STRIPPED_VOLUME = 0.4, 2.0e6
-_HEADER_BYTES = 1024
-_ROOM_BEHIND = 1 << 20
-_GZIP = b"\x1f\x8b"
-_FORMATS: dict[str, tuple[Any, ...]] = {
-    ".nii": (nib.Nifti1Image, nib.Nifti2Image),
-    ".nii.gz": (nib.Nifti1Image, nib.Nifti2Image),
-    ".mgh": (nib.MGHImage,),
-    ".mgz": (nib.MGHImage,),
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ def load_volume(path: Path, *, volume: int | None = None) -> Volume:
         Empty, truncated, damaged, no image, too small or too large, 4D, not a number, constant, or with a
         geometry that contradicts itself. Names the file and what to do.
     """
-    image = _open_image(path)
+    image = open_image(path)
     shape = _checked_shape(path, tuple(int(n) for n in image.shape), volume)
     affine, warnings = _checked_affine(path, image)
     data = _values(path, image, volume, np.float32)
@@ -121,7 +110,7 @@ def load_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Matr
     MissingInputError, BadDataError
         As `load_volume`; an image without any label is refused too.
     """
-    image = _open_image(path)
+    image = open_image(path)
     _checked_shape(path, tuple(int(n) for n in image.shape), None)
     affine, _ = _checked_affine(path, image)
     values = _values(path, image, None, None if _holds_integers(image) else np.float32)
@@ -163,8 +152,7 @@ def save_volume(path: Path, data: NDArray[Any], affine: Matrix, dtype: DTypeLike
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1, strip_shears=True)
-    with atomic_write(path) as temporary:
-        image.to_filename(temporary)
+    write_image(path, image)
 
 
 def is_brain_extracted(data: NDArray[np.float32], affine: Matrix) -> bool:
@@ -185,88 +173,6 @@ def is_brain_extracted(data: NDArray[np.float32], affine: Matrix) -> bool:
     filled = int(np.count_nonzero(data))
     volume = filled * abs(float(np.linalg.det(affine[:3, :3])))
     return filled < (1 - _STRIPPED_ZERO_FRACTION) * data.size and volume < _STRIPPED_VOLUME
-
-
-def _open_image(path: Path) -> SpatialImage:
-    """Read a file into memory, checked to its end, and parse it."""
-    suffix = next((s for s in sorted(_FORMATS, key=len, reverse=True) if path.name.endswith(s)), None)
-    if suffix is None:
-        raise BadDataError(f"{path}: not an image that can be read here ({', '.join(_FORMATS)}).")
-    if path.is_symlink() and not path.exists():
-        raise MissingInputError(
-            f"{path}: a link whose content is not here. Get it first (`datalad get`, `git annex get`)."
-        )
-    if not path.is_file():
-        raise MissingInputError(f"{path}: no such file.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputOutputError(f"{path}: can't be read ({error.strerror}).") from error
-    if not content:
-        raise BadDataError(f"{path}: the file is empty. Copy or convert it again.")
-    if suffix.endswith("z"):
-        content = _gunzip(path, content, _FORMATS[suffix])
-    for kind in _FORMATS[suffix]:
-        try:
-            image: SpatialImage = kind.from_bytes(content)
-            return image
-        except (
-            nib.filebasedimages.ImageFileError,
-            nib.spatialimages.HeaderDataError,
-            ValueError,
-            OSError,
-            EOFError,
-        ):
-            continue
-    raise BadDataError(f"{path}: the header is damaged or this is no {suffix} image. Convert the scan again.")
-
-
-def _gunzip(path: Path, content: bytes, kinds: tuple[Any, ...]) -> bytes:
-    """Decompress a gzip file of one or more members; zlib checks length and CRC of each.
-
-    No more is unpacked than the header tells of, so that a small file can't fill the memory.
-    """
-    if content[:2] != _GZIP:
-        raise BadDataError(f"{path}: named .gz but not compressed. Rename it or compress it with gzip.")
-    parts: list[bytes] = []
-    room = limit = _HEADER_BYTES
-    while content[:2] == _GZIP:
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(stream.decompress(content, max(room, 1)))
-            if limit == _HEADER_BYTES:
-                limit = _size_told(path, parts[0], kinds)
-                room = limit - len(parts[0])
-                parts.append(stream.decompress(stream.unconsumed_tail, max(room, 1)))
-            room = limit - sum(len(part) for part in parts)
-        except zlib.error as error:
-            raise BadDataError(f"{path}: the compressed file is damaged ({error}). Copy it again.") from error
-        if not stream.eof and stream.unconsumed_tail:
-            raise BadDataError(f"{path}: holds more than its header tells of: not a scan. Convert it again.")
-        if not stream.eof:
-            raise BadDataError(f"{path}: truncated, the compressed file ends too early. Copy it again.")
-        content = stream.unused_data
-    return b"".join(parts)
-
-
-def _size_told(path: Path, head: bytes, kinds: tuple[Any, ...]) -> int:
-    """Return the bytes that a file holds, by its header, and some room for what may follow the image."""
-    for kind in kinds:
-        try:
-            header = kind.header_class.from_fileobj(io.BytesIO(head), check=False)
-            voxels = float(np.prod([float(size) for size in header.get_data_shape()]))
-            size = voxels * header.get_data_dtype().itemsize + float(header.get_data_offset())
-        except (
-            nib.spatialimages.HeaderDataError,
-            nib.wrapstruct.WrapStructError,
-            ValueError,
-            KeyError,
-            OSError,
-        ):
-            continue
-        if 0 < voxels <= _MOST_VOXELS and 0 < size < _MOST_VOXELS * 16:
-            return int(size) + _ROOM_BEHIND
-    raise BadDataError(f"{path}: the header is damaged or this is no image. Convert the scan again.")
 
 
 def _checked_shape(path: Path, shape: tuple[int, ...], volume: int | None) -> tuple[int, ...]:

@@ -83,19 +83,21 @@ def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         Boolean array of the same shape, one piece without holes. It holds what carries a label: with SAMSEG
         the fluid around the brain too, as the templates' masks do; with `aseg` the brain and its ventricles.
     """
-    mask: NDArray[np.bool_] = labels != 0
+    whole = np.zeros_like(labels, dtype=np.bool_)
+    labelled: NDArray[np.bool_] = labels != 0
+    if not labelled.any():
+        return whole
+    box = bounding_box(labelled)
+    inside = labelled[box].T  # in the order of memory, see `structure_boxes`
     for label in _OUTSIDE_BRAIN - {0}:
-        mask &= labels != label
-    if not mask.any():
-        return mask
-    box = bounding_box(mask)
-    inside = mask[box].T  # in the order of memory, see `structure_boxes`
+        inside &= label != labels[box].T
+    if not inside.any():
+        return whole
     parts, n_parts = ndimage.label(inside)
     if n_parts > 1:
         inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     # Holes are background that does not meet the box's rim; a sixth of binary_fill_holes' time.
     background, _ = ndimage.label(np.pad(~inside, 1, constant_values=True))
-    whole = np.zeros_like(mask)
     whole[box] = (background != background[0, 0, 0])[1:-1, 1:-1, 1:-1].T
     return whole
 

@@ -98,7 +98,6 @@ def register_rigid(
     fixed_mask: NDArray[np.bool_] | None = None,
     moving_mask: NDArray[np.bool_] | None = None,
     initial: Matrix | None = None,
-    threads: int = 1,
     seed: int = 0,
 ) -> RigidTransform:
     """
@@ -114,15 +113,13 @@ def register_rigid(
     initial
         4 × 4 start, RAS mm of fixed to RAS mm of moving. By default the best of a coarse search around the
         scanner's own coordinates and the centres of gravity.
-    threads
-        Number of threads.
     seed
         Seed of Elastix' random samples.
 
     Returns
     -------
     transform
-        The same for the same input, seed and number of threads.
+        The same for the same input and seed, whatever the number of threads and processes.
 
     Raises
     ------
@@ -137,7 +134,7 @@ def register_rigid(
     if initial is None:
         initial = coarse_search(fixed_thin, moving_thin)
     shifted = Thin(moving_thin.data, moving_thin.mask, np.linalg.inv(initial) @ moving_thin.affine)
-    matrix = initial @ run_elastix(fixed_thin, shifted, threads=threads, seed=seed)
+    matrix = initial @ run_elastix(fixed_thin, shifted, seed=seed)
     metric = mutual_information(fixed_thin, moving_thin, matrix)
     return RigidTransform(matrix, metric, {**PARAMETERS, "RandomSeed": (str(seed),)})
 
@@ -217,7 +214,6 @@ def register_to_template(
     labels: NDArray[np.integer],
     *,
     brain: NDArray[np.bool_] | None = None,
-    threads: int = 1,
     seed: int = 0,
 ) -> RigidTransform:
     """
@@ -234,7 +230,7 @@ def register_to_template(
         The scan, and its label image on the same grid.
     brain
         `brain_mask(labels)`, where it is known.
-    threads, seed
+    seed
         As in `register_rigid`.
 
     Returns
@@ -249,7 +245,6 @@ def register_to_template(
         fixed_mask=template_mask,
         moving_mask=brain_mask(labels) if brain is None else brain,
         initial=None if start is None else start[0],
-        threads=threads,
         seed=seed,
     )
     whole = Thin(scan.data, np.ones(scan.data.shape, dtype=np.bool_), scan.affine)

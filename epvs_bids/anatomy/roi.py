@@ -135,8 +135,6 @@ def smooth_mask(
     transform: Matrix,
     grid: Grid,
     params: RoiParameters,
-    *,
-    threads: int = 1,
 ) -> tuple[NDArray[np.float32], Shape]:
     """
     Bring a binary mask to the grid, dilate it and smooth it.
@@ -151,8 +149,6 @@ def smooth_mask(
         Grid of which the result covers the part around the mask.
     params
         Number of dilations and width of the Gaussian.
-    threads
-        Number of threads.
 
     Returns
     -------
@@ -180,9 +176,7 @@ def smooth_mask(
     low = np.floor(seen.min(axis=0)).astype(int) - pad
     size = np.ceil(seen.max(axis=0)).astype(int) + pad + 1 - low
     origin, shape = as_shape(low), as_shape(size)
-    binary = (
-        resample_to_grid(mask, affine, transform, grid.crop(origin, shape), order=1, threads=threads) >= 0.5
-    )
+    binary = resample_to_grid(mask, affine, transform, grid.crop(origin, shape), order=1) >= 0.5
     if params.dilations:
         binary = ndimage.binary_dilation(binary, iterations=params.dilations)
     smooth = ndimage.gaussian_filter(binary.astype(np.float32), params.sigma, mode="constant")
@@ -226,7 +220,6 @@ def region_of_scan(
     transform: Matrix,
     grid: Grid,
     params: RoiParameters,
-    threads: int = 1,
 ) -> Roi:
     """
     Make the region straight from the scan, computing no voxel outside it.
@@ -245,19 +238,17 @@ def region_of_scan(
         The 0.5 mm grid of the template (`template_grid`).
     params
         How the region is made.
-    threads
-        Number of threads.
 
     Returns
     -------
     roi
         The region; `origin` counts in voxels of `grid`.
     """
-    smooth, corner = smooth_mask(mask, affine, transform, grid, params, threads=threads)
+    smooth, corner = smooth_mask(mask, affine, transform, grid, params)
     inner = _crop_origin(smooth, params.shape)
     origin = as_shape(np.add(corner, inner))
     box = grid.crop(origin, params.shape)
-    image = resample_to_grid(data, affine, transform, box, threads=threads)
+    image = resample_to_grid(data, affine, transform, box)
     return _finish(image, _crop(smooth, inner, params.shape), box.affine, origin, params)
 
 

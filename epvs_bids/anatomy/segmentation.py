@@ -105,11 +105,11 @@ def segment(
         search = find_existing(freesurfer_dirs, participant=participant, session=session)
         notes += search.unfinished
         if search.found is not None:
-            return _finish(scan, search.found, t1w=t1w, threads=threads, notes=notes)
+            return _finish(scan, search.found, t1w=t1w, notes=notes)
         if choice == "existing":
             _refuse(search.unfinished, running=search.running, participant=participant)
     made = _make(scan, choice, t1w=t1w, work_dir=work_dir, threads=threads, licence=licence, sloppy=sloppy)
-    return _finish(scan, made, t1w=t1w, threads=threads, notes=notes)
+    return _finish(scan, made, t1w=t1w, notes=notes)
 
 
 def _refuse(unfinished: tuple[str, ...], *, running: bool, participant: str) -> None:
@@ -149,9 +149,7 @@ def _make(
     return Existing(labels, "FreeSurfer", reference)
 
 
-def _finish(
-    scan: Volume, result: Existing, *, t1w: Path | None, threads: int, notes: list[str]
-) -> Segmentation:
+def _finish(scan: Volume, result: Existing, *, t1w: Path | None, notes: list[str]) -> Segmentation:
     """Bring labels to the scan's grid and keep the largest part of each structure."""
     labels, affine = load_labels(result.labels)
     reference = result.reference
@@ -159,7 +157,7 @@ def _finish(
         if t1w is None:
             raise MissingInputError(f"{result.labels} lies in the space of a T1w scan that is not there.")
         reference = t1w
-    here = _bring_to_scan(labels, affine, scan, reference=reference, threads=threads, notes=notes)
+    here = _bring_to_scan(labels, affine, scan, reference=reference, notes=notes)
     here, dropped = largest_components(here)
     if dropped:
         told = ", ".join(f"{name} {count}" for name, count in dropped.items())
@@ -181,7 +179,6 @@ def _bring_to_scan(
     scan: Volume,
     *,
     reference: Path | None,
-    threads: int,
     notes: list[str],
 ) -> NDArray[np.integer]:
     """Resample labels to the scan's grid, through a rigid registration where another image was segmented."""
@@ -197,12 +194,12 @@ def _bring_to_scan(
             Grid(as_shape(np.array(image.data.shape)), image.affine),
             order=0,
         )
-        found = register_rigid(image, scan, fixed_mask=mask > 0, threads=threads)
+        found = register_rigid(image, scan, fixed_mask=mask > 0)
         transform = found.inverse().matrix
         notes.append(
             f"labels were brought from {reference.name} to the scan by rigid registration "
             f"(mutual information {found.metric:.2f} nats)"
         )
     grid = Grid(as_shape(np.array(scan.data.shape)), scan.affine)
-    here = resample_to_grid(labels, affine, transform, grid, order=0, threads=threads)
+    here = resample_to_grid(labels, affine, transform, grid, order=0)
     return np.rint(here).astype(labels.dtype)

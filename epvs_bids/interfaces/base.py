@@ -10,6 +10,7 @@ import numpy as np
 from nipype.interfaces.base import SimpleInterface
 from numpy.typing import NDArray
 
+from epvs_bids.anatomy.image_files import open_image
 from epvs_bids.anatomy.images import Volume
 from epvs_bids.errors import EPVSError, TryAgainError
 from epvs_bids.files import write_json
@@ -51,12 +52,12 @@ def read_checked(path: str) -> Volume:
 
     Of one that is not compressed, only what is used is read from the disk.
     """
-    image: Any = nib.load(path)
+    image: Any = nib.load(path) if path.endswith(".nii") else open_image(Path(path))
     data = np.asarray(image.dataobj, dtype=np.float32)
     return Volume(data=data, affine=np.asarray(image.affine, dtype=np.float64), path=Path(path))
 
 
 def read_mask(path: str) -> NDArray[np.bool_]:
     """Read a mask that an earlier step wrote."""
-    image: Any = nib.load(path)
+    image = open_image(Path(path))
     return np.asarray(image.dataobj) > 0

@@ -97,7 +97,6 @@ class _RegisterInputs(BaseInterfaceInputSpec):
     template = File(exists=True, mandatory=True)
     template_mask = File(exists=True, mandatory=True)
     seed = traits.Int(1, usedefault=True)
-    threads = traits.Int(1, usedefault=True, nohash=True)
 
 
 class _RegisterOutputs(TraitedSpec):
@@ -117,9 +116,7 @@ class RegisterScan(Stage):
         scan, template = read_checked(given.scan), read_checked(given.template)
         labels, _ = load_labels(Path(given.labels))
         brain, template_brain = read_mask(given.brain_mask), read_mask(given.template_mask)
-        transform = register_to_template(
-            template, template_brain, scan, labels, brain=brain, threads=given.threads, seed=given.seed
-        )
+        transform = register_to_template(template, template_brain, scan, labels, brain=brain, seed=given.seed)
         check = check_registration(
             transform,
             template_mask=template_brain,
@@ -146,7 +143,6 @@ class _ExtractInputs(BaseInterfaceInputSpec):
     transform = traits.Either(None, File(exists=True), usedefault=True, desc="None: stay in the scan's space")
     template = traits.Either(None, File(exists=True), usedefault=True)
     parameters = traits.Dict(mandatory=True, desc="RoiParameters as plain values")
-    threads = traits.Int(1, usedefault=True, nohash=True)
 
 
 class _ExtractOutputs(TraitedSpec):
@@ -172,7 +168,7 @@ class ExtractRegion(Stage):
         matrix = load_itk(Path(given.transform)) if given.transform else np.eye(4)
         parameters = RoiParameters.from_dict(given.parameters)
         structures = basal_ganglia_mask(labels)
-        shape, threads = target.data.shape, given.threads
+        shape = target.data.shape
         roi = region_of_scan(
             scan.data,
             scan.affine,
@@ -180,15 +176,14 @@ class ExtractRegion(Stage):
             transform=matrix,
             grid=template_grid(target.affine, shape, parameters.voxel_size),
             params=parameters,
-            threads=threads,
         )
         outputs = {"preproc": roi.image, "mask": roi.mask, "roi": roi.data}
         for name, data in outputs.items():
             save_volume(folder / f"{name}.nii.gz", data, roi.affine)
         overview = template_grid(target.affine, shape, 1.0)
-        head = resample_to_grid(scan.data, scan.affine, matrix, overview, order=1, threads=threads)
+        head = resample_to_grid(scan.data, scan.affine, matrix, overview, order=1)
         inside = read_mask(given.brain_mask)
-        brain = resample_to_grid(inside, scan.affine, matrix, overview, order=0, threads=threads)
+        brain = resample_to_grid(inside, scan.affine, matrix, overview, order=0)
         save_volume(folder / "head.nii.gz", head, overview.affine)
         save_volume(folder / "brain.nii.gz", brain, overview.affine, np.uint8)
         volume, odd_volume = volume_remarks(structures, scan.affine)

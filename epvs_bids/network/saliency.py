@@ -177,7 +177,7 @@ def to_native(
     seen = corners @ to_scan[:3, :3].T + to_scan[:3, 3]
     low = np.clip(np.floor(seen.min(axis=0)).astype(int), 0, shape)
     high = np.clip(np.ceil(seen.max(axis=0)).astype(int) + 1, low, shape)
-    native = np.zeros(shape, dtype=np.float32)
+    native = np.zeros(shape, dtype=np.float32, order="F")  # as it is written
     if np.all(high > low):
         box = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
         offset = to_region[:3, :3] @ low + to_region[:3, 3]

@@ -10,8 +10,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from epvs_bids.anatomy.image_files import write_image
 from epvs_bids.errors import EPVSError
-from epvs_bids.files import atomic_write
 from epvs_bids.reports.volumes import Image, read_image, window
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,8 +61,7 @@ def _keep(path: Path, space: str, suffix: str) -> None:
     scaled = np.rint(np.clip((image.data - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     packed = nib.Nifti1Image(scaled, image.affine)
     packed.header["descrip"] = f"{template.contrast}, {template.source}"[:79]
-    with atomic_write(path) as temporary:
-        nib.save(packed, temporary)
+    write_image(path, packed)
 
 
 def _remark(path: Path) -> str:

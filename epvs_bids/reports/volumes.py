@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import base64
 import gzip
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from epvs_bids.errors import BadDataError
+from epvs_bids.anatomy.image_files import open_derivative
 
 Matrix = NDArray[np.float64]
 Point = tuple[float, float, float]
@@ -52,12 +49,9 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """Read a NIfTI file that this app wrote; raises `BadDataError` where it is damaged."""
-    try:
-        image: Any = nib.load(path)
-        data = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
-        raise BadDataError(f"{path} is damaged ({error}); remove it and run the participant again") from error
+    """Read a NIfTI file that this app wrote; raises `BadDataError` where it can't be read."""
+    image = open_derivative(path)
+    data = np.asarray(image.dataobj, dtype=np.float32)
     return Image(np.nan_to_num(data), np.asarray(image.affine, dtype=np.float64))
 
 

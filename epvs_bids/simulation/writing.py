@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from epvs_bids import __version__
+from epvs_bids.anatomy.image_files import write_image
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.files import atomic_write, make_folder, write_json, write_text, write_tsv
 from epvs_bids.simulation.contrast import Sequence
@@ -117,8 +118,7 @@ def write_scan(
 def write_segmentation(place: Place, labels: NDArray[np.int16], affine: NDArray[np.float64]) -> None:
     """Write labels as a finished FreeSurfer run leaves them: `mri/aseg.mgz` and `scripts/recon-all.done`."""
     subject = place.out / "derivatives" / "freesurfer" / place.stem
-    with atomic_write(make_folder(subject / "mri") / "aseg.mgz") as temporary:
-        nib.save(nib.MGHImage(labels.astype(np.int32), affine), temporary)
+    write_image(subject / "mri" / "aseg.mgz", nib.MGHImage(labels.astype(np.int32), affine))
     with atomic_write(make_folder(subject / "scripts") / "recon-all.done") as temporary:
         temporary.write_text(f"epvs-simulate {__version__}\n", encoding="utf-8")
 

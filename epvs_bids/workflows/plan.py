@@ -77,12 +77,15 @@ class Plan:
         How regions are made.
     templates
         By contrast (`PDw`, `T2w`); empty without registration.
+    network_threads
+        Threads of a network: more than one where there are more cores than scans.
     """
 
     settings: Settings
     model: ModelPlan | None
     parameters: RoiParameters
     templates: Mapping[str, TemplateFiles]
+    network_threads: int = 1
 
     @property
     def space(self) -> str:
@@ -120,7 +123,8 @@ def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
     parameters = _parameters(settings, trained)
     contrasts = sorted({scan.suffix for scan in scans}) if parameters.registration else []
     templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
-    return Plan(settings, model, parameters, templates)
+    threads = min(settings.omp_nthreads, max(1, settings.nprocs // max(1, len(scans))))
+    return Plan(settings, model, parameters, templates, threads)
 
 
 def examine_model(choice: str, device: str) -> tuple[ModelPlan, RoiParameters]:
@@ -182,8 +186,24 @@ def _parameters(settings: Settings, trained: RoiParameters | None) -> RoiParamet
     return parameters
 
 
-def segmentation_evidence(plan: Plan, scan: Scan) -> list[str]:
-    """Say which files a scan's segmentation rests on, with size and time, so that changed ones are noticed.
+@dataclass(frozen=True)
+class Evidence:
+    """What a scan's segmentation rests on.
+
+    Attributes
+    ----------
+    found
+        Whether there are labels already.
+    files
+        Files with size and time, so that changed ones are noticed.
+    """
+
+    found: bool
+    files: list[str]
+
+
+def segmentation_evidence(plan: Plan, scan: Scan) -> Evidence:
+    """Look for labels of a scan, and say which files its segmentation rests on.
 
     Parameters
     ----------
@@ -202,7 +222,7 @@ def segmentation_evidence(plan: Plan, scan: Scan) -> list[str]:
         files = [found.labels, found.reference]
     if choice == "freesurfer" or (found.in_t1w if found else choice == "auto" and can_run()):
         files.append(scan.t1w)
-    return [*(_stamp(path) for path in files if path), *passed_over]
+    return Evidence(found is not None, [*(_stamp(path) for path in files if path), *passed_over])
 
 
 def _stamp(path: Path) -> str:

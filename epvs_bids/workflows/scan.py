@@ -65,19 +65,13 @@ def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workfl
     preproc, mask, roi, head, brain, facts
         See `ExtractRegion`.
     """
-    threads = plan.settings.omp_nthreads
     inputnode = Node(IdentityInterface(fields=["in_file"]), name="inputnode")
     registered = ["transform", "inverse", "quality"] if plan.templates else []
     fields = ["scan", "warnings", "labels", "source", "notes", *registered, *_RESULTS]
     outputnode = Node(IdentityInterface(fields=fields), name="outputnode")
     read = Node(ReadScan(volume=scan.volume, stamp=_stamp(scan)), name="read", mem_gb=1.5)
     segment = _segment_node(plan, scan)
-    extract = Node(
-        ExtractRegion(parameters=plan.parameters.to_dict(), threads=threads),
-        name="extract",
-        n_procs=threads,
-        mem_gb=2.0,
-    )
+    extract = Node(ExtractRegion(parameters=plan.parameters.to_dict()), name="extract", mem_gb=2.0)
     workflow = Workflow(name=name)
     workflow.connect(
         [
@@ -106,29 +100,30 @@ def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workfl
 
 def _segment_node(plan: Plan, scan: Scan) -> Node:
     settings = plan.settings
+    evidence = segmentation_evidence(plan, scan)
     interface = SegmentScan(
         choice=settings.segmentation,
         t1w=str(scan.t1w) if scan.t1w else None,
         freesurfer_dirs=[str(folder) for folder in plan.segmentation_dirs],
-        evidence=segmentation_evidence(plan, scan),
+        evidence=evidence.files,
         participant=scan.participant,
         session=scan.session,
         licence=str(settings.fs_license_file) if settings.fs_license_file else None,
         threads=settings.omp_nthreads,
         sloppy=settings.sloppy,
     )
-    return Node(interface, name="segment", n_procs=settings.omp_nthreads, mem_gb=4.0)
+    cores = 1 if evidence.found else settings.omp_nthreads
+    return Node(interface, name="segment", n_procs=cores, mem_gb=4.0)
 
 
 def _register_node(plan: Plan, scan: Scan) -> Node:
-    template, threads = plan.templates[scan.suffix], plan.settings.omp_nthreads
+    template = plan.templates[scan.suffix]
     interface = RegisterScan(
         template=str(template.image),
         template_mask=str(template.mask),
         seed=plan.settings.random_seed,
-        threads=threads,
     )
-    return Node(interface, name="register", n_procs=threads, mem_gb=2.0)
+    return Node(interface, name="register", mem_gb=2.0)
 
 
 def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
@@ -154,7 +149,7 @@ def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
     settings, model = plan.settings, plan.model
     assert model is not None
     common = {"model": str(model.folder), "key": model.key, "device": settings.device}
-    threads = settings.omp_nthreads
+    threads = plan.network_threads
     inputnode = Node(IdentityInterface(fields=["roi", "mask", "scan", "transform"]), name="inputnode")
     mapped = [] if settings.saliency == "none" else ["saliency", "native"]
     outputnode = Node(IdentityInterface(fields=["score", *mapped]), name="outputnode")

@@ -44,16 +44,14 @@ def context() -> ForkServerContext:
     return found
 
 
-def start(threads: int) -> None:
+def start() -> None:
     """Start the server and go on while it imports.
 
-    Parameters
-    ----------
-    threads
-        Threads a process; numerical libraries read their number when they are loaded.
+    Numerical libraries, which read their number of threads when they are loaded, get one a process: networks
+    and programs that are started are told theirs.
     """
     for variable in _THREADS:
-        os.environ[variable] = str(threads)
+        os.environ[variable] = "1"
     context()
     forkserver.ensure_running()
 

@@ -32,7 +32,7 @@ def evidence(t1w: Path, choice: str) -> Evidence:
     )
     plan = Plan(settings, None, RoiParameters(), {})
     scan = Scan("01", None, t1w.with_name("sub-01_T2w.nii.gz"), t1w=t1w)
-    return lambda: segmentation_evidence(plan, scan)
+    return lambda: segmentation_evidence(plan, scan).files
 
 
 def change(path: Path) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from epvs_bids.anatomy.image_files import open_derivative
 from epvs_bids.errors import BadDataError
 
 AC_LEVEL = -4.9
@@ -142,8 +139,8 @@ def load_slab(path: Path, *, level: float = AC_LEVEL, half_height: float = HALF_
         When the file can't be read, has other axes, or does not reach the commissure.
     """
     remedy = "Run the participant level again for it."
+    image = open_derivative(path)
     try:
-        image: Any = nib.load(path)
         affine, shape = np.asarray(image.affine, np.float64), image.shape
         spacing = np.diag(affine)[:3]
         straight = np.allclose(affine[:3, :3], np.diag(spacing), atol=1e-4)
@@ -153,13 +150,11 @@ def load_slab(path: Path, *, level: float = AC_LEVEL, half_height: float = HALF_
         chosen = np.flatnonzero(np.abs(heights - level) <= half_height)
         if not heights[0] - spacing[2] <= level <= heights[-1] + spacing[2]:
             raise BadDataError("it does not reach the anterior commissure")
-        data = np.asarray(image.dataobj[:, :, chosen[0] : chosen[-1] + 1], np.float32)
+        data = np.asarray(image.dataobj[..., chosen[0] : chosen[-1] + 1], np.float32)
         affine[2, 3] = heights[chosen[0]]
         grey, window = to_bytes(data, data[_around((0.0, 0.0, level), affine, data.shape)])
     except BadDataError as error:
         raise BadDataError(f"{path} can't be shown: {error}. {remedy}") from error
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as error:
-        raise BadDataError(f"{path} can't be read ({error}). {remedy}") from error
     origin = (float(affine[0, 3]), float(affine[1, 3]), float(affine[2, 3]))
     size = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
     nearest = float(heights[np.argmin(np.abs(heights - level))])
