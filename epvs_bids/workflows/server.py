@@ -30,7 +30,6 @@ _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
 
 _Arguments = ParamSpec("_Arguments")
@@ -47,8 +46,8 @@ def context() -> ForkServerContext:
 def start() -> None:
     """Start the server and go on while it imports.
 
-    Numerical libraries, which read their number of threads when they are loaded, get one a process: networks
-    and programs that are started are told theirs.
+    Numerical libraries, which read their number of threads when they are loaded, get one a process: networks,
+    Elastix and programs that are started are told theirs.
     """
     for variable in _THREADS:
         os.environ[variable] = "1"
