@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -230,3 +233,23 @@ def test_labels_of_a_real_subject_are_where_mni_space_has_them(real_data: Path) 
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def test_the_result_does_not_depend_on_cores_and_threads() -> None:
+    program = (
+        "import numpy as np\n"
+        "from nilearn.datasets import load_mni152_template\n"
+        "from epvs_bids.anatomy.elastix import run_elastix\n"
+        "from epvs_bids.anatomy.initialisation import Thin, rotation_about\n"
+        "image = load_mni152_template(resolution=3)\n"
+        "data, affine = image.get_fdata(dtype=np.float32), image.affine\n"
+        "moved = rotation_about(np.zeros(3), (3.0, 2.0, -4.0)) @ affine\n"
+        "found = run_elastix(Thin(data, data > 0, affine), Thin(data, data > 0, moved), seed=1)\n"
+        "print(found.tolist())\n"
+    )
+    answers = set()
+    for threads in ("1", "2", "4"):
+        variables = {**os.environ, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": threads}
+        command = [sys.executable, "-c", program]
+        answers.add(subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout)
+    assert len(answers) == 1

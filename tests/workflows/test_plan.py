@@ -81,3 +81,31 @@ def test_a_t1w_that_is_not_used_changes_nothing(
 def test_a_dangling_t1w_is_left_for_its_use_to_tell(t1w: Path) -> None:
     t1w.unlink()
     assert evidence(t1w, "freesurfer")() == [str(t1w)]
+
+
+@pytest.mark.parametrize(("n_scans", "threads"), [(1, 4), (3, 2), (8, 1), (20, 1)])
+def test_a_network_has_more_threads_where_there_are_more_cores_than_scans(
+    tmp_path: Path, n_scans: int, threads: int
+) -> None:
+    settings = Settings(
+        bids_dir=tmp_path,
+        output_dir=tmp_path,
+        level="participant",
+        work_dir=tmp_path,
+        model="none",
+        nprocs=8,
+        omp_nthreads=4,
+        mni_registration=False,
+    )
+    scans = [Scan(f"{number:02}", None, tmp_path / "T2w.nii.gz") for number in range(n_scans)]
+    assert module.make_plan(settings, scans).network_threads == threads
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_labels_that_are_there_are_seen(t1w: Path, labelled: bool) -> None:
+    if labelled:
+        labels_at(t1w, "sub-01_T2w_synthseg.nii.gz")
+    bids = t1w.parents[2]
+    settings = Settings(bids_dir=bids, output_dir=bids, level="participant", work_dir=bids)
+    scan = Scan("01", None, t1w.with_name("sub-01_T2w.nii.gz"), t1w=t1w)
+    assert segmentation_evidence(Plan(settings, None, RoiParameters(), {}), scan).found is labelled
