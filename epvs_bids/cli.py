@@ -8,8 +8,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from epvs_bids.arguments import parse_arguments
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         settings = parse_arguments(arguments)
-        with stoppable():
+        with stoppable(), _fonts_aside():
             return _run(settings)
     except EPVSError as error:
         _say(f"epvs-bids: error: {error}\n")
@@ -80,6 +80,20 @@ def _empty_streams() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _fonts_aside() -> Iterator[None]:
+    """Give matplotlib a folder for its list of fonts, which it would put into the home folder."""
+    if "MPLCONFIGDIR" in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="epvs-", ignore_cleanup_errors=True) as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["MPLCONFIGDIR"]
 
 
 def _run(settings: Settings) -> int:

@@ -347,3 +347,32 @@ def test_endurance(cohort: Cohort, options: Options, tmp_path: Path, mark: pytes
     assert last[1] <= first[1]
     assert largest < 200 << 20
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4 << 20
+
+
+@pytest.mark.fault(
+    "A home and a temporary folder that nobody empties",
+    says="Wrote",
+    code=0,
+    keeps="both are left as they were: files lie in `output_dir` and the work folder only",
+)
+def test_nothing_is_left_elsewhere(
+    two_scans: Path, options: Options, tmp_path: Path, mark: pytest.Mark
+) -> None:
+    elsewhere = [tmp_path / name for name in ("home", "temporary")]
+    for folder in elsewhere:
+        folder.mkdir()
+    given = sorted(two_scans.rglob("*"))
+    for words in (options, ("group",)):
+        process = start(
+            two_scans,
+            tmp_path / "out",
+            *words,
+            home=elsewhere[0],
+            TMPDIR=str(elsewhere[1]),
+            XDG_CACHE_HOME="",
+        )
+        shown, _ = process.communicate(timeout=300)
+        judge(mark, process.returncode, shown)
+    assert [path for folder in elsewhere for path in folder.rglob("*")] == []
+    assert sorted(two_scans.rglob("*")) == given
+    assert {path.name for path in tmp_path.iterdir()} - {"bids", "out", "work", "home", "temporary"} == set()
