@@ -17,7 +17,9 @@ from nibabel.spatialimages import SpatialImage
 from epvs_bids.errors import BadDataError, EPVSError, InputOutputError, MissingInputError
 from epvs_bids.files import atomic_write
 
-_MOST_VOXELS = 2**30
+MOST_VOXELS = 2**30
+"""Of an image that is read."""
+
 _HEADER_BYTES = 1024
 _ROOM_BEHIND = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -139,7 +141,7 @@ def _size_told(path: Path, head: bytes, kinds: tuple[Any, ...]) -> int:
             OSError,
         ):
             continue
-        if 0 < voxels <= _MOST_VOXELS and 0 < size < _MOST_VOXELS * 16:
+        if 0 < voxels <= MOST_VOXELS and 0 < size < MOST_VOXELS * 16:
             return int(size) + _ROOM_BEHIND
     raise BadDataError(f"{path}: the header is damaged or this is no image. Convert the scan again.")
 

@@ -12,12 +12,12 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import DTypeLike, NDArray
 
-from epvs_bids.anatomy.image_files import open_image, write_image
+from epvs_bids.anatomy.image_files import MOST_VOXELS, open_image, write_image
 from epvs_bids.errors import BadDataError
 
 Matrix = NDArray[np.float64]
 
-_SMALLEST_AXIS, _LARGEST_AXIS, _MOST_VOXELS = 8, 2048, 2**30
+_SMALLEST_AXIS, _LARGEST_AXIS = 8, 2048
 _THICK_SLICE = 2.0
 _SHORT_FIELD_OF_VIEW = 100.0
 _STRIPPED_ZERO_FRACTION, _STRIPPED_VOLUME = 0.4, 2.0e6
@@ -186,7 +186,7 @@ def _checked_shape(path: Path, shape: tuple[int, ...], volume: int | None) -> tu
         )
     if volume is not None and (len(shape) != 4 or not 0 <= volume < volumes):
         raise BadDataError(f"{path}: has no volume {volume + 1}; its shape is {shape}.")
-    if min(shape[:3]) < _SMALLEST_AXIS or max(shape[:3]) > _LARGEST_AXIS or np.prod(shape[:3]) > _MOST_VOXELS:
+    if min(shape[:3]) < _SMALLEST_AXIS or max(shape[:3]) > _LARGEST_AXIS or np.prod(shape[:3]) > MOST_VOXELS:
         raise BadDataError(f"{path}: a matrix of {shape[:3]} is not that of a brain scan.")
     return shape[:3]
 
