@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -28,6 +29,7 @@ from epvs_bids.workflows import server
 
 _LOGGER = logging.getLogger(__name__)
 Cohort = Callable[[list[str]], Path]
+Found = TypeVar("Found")
 EARLIER = "what was finished before"
 GRACE = 60
 """Seconds until a run that was told to stop must have ended: what the Slurm script of docs/hpc.md allows."""
@@ -70,6 +72,7 @@ def peak_memory(program: str, *arguments: object) -> tuple[int, str]:
 READ = """
 import sys
 from pathlib import Path
+from typing import TypeVar
 from epvs_bids.anatomy.images import load_volume
 from epvs_bids.errors import EPVSError
 try:
@@ -197,7 +200,7 @@ def two_scans(cohort: Cohort) -> Path:
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Processes that work on a node: the children of the fork server that lead a process group."""
     children = (child for server in psutil.Process(process.pid).children() for child in server.children())
-    return [child for child in children if leads_group(child.pid)]
+    return [child for child in children if leads_group(child.pid) and child.status() != psutil.STATUS_ZOMBIE]
 
 
 def leads_group(pid: int) -> bool:
@@ -207,11 +210,12 @@ def leads_group(pid: int) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
+def wait_for(condition: Callable[[], Found], seconds: float = 900) -> Found:
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.02)
+    return found
 
 
 @pytest.mark.slow
@@ -223,8 +227,8 @@ def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
 )
 def test_killed_worker(two_scans: Path, options: Options, tmp_path: Path, mark: pytest.Mark) -> None:
     process = start(two_scans, tmp_path / "out", *options, home=tmp_path)
-    wait_for(lambda: workers(process))
-    workers(process)[0].kill()
+    # One that has worked for a while is in a step that takes longer: the others may be over before they die.
+    wait_for(lambda: [one for one in workers(process) if time.time() - one.create_time() > 0.3])[0].kill()
     shown, _ = process.communicate(timeout=1500)
     judge(mark, process.returncode, shown)
     results = [json.loads(path.read_text()) for path in (tmp_path / "out/logs/scans").iterdir()]
