@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from typing import ParamSpec, TypeVar
 
-from epvs_bids.errors import TryAgainError
+from epvs_bids.errors import TryAgainError, UsageError
 
 PRELOADED = [
     "epvs_bids.anatomy.elastix",
@@ -52,7 +53,15 @@ def start() -> None:
     for variable in _THREADS:
         os.environ[variable] = "1"
     context()
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        if "path too long" not in str(error):
+            raise
+        remedy = "Set TMPDIR to a folder with a shorter name"
+        raise UsageError(
+            f"{tempfile.gettempdir()}: too long a name for the sockets in it. {remedy}."
+        ) from error
 
 
 def ask(
