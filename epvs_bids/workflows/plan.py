@@ -118,11 +118,15 @@ def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
         Regions were asked for that the model was not trained on.
     """
     model, trained = None, None
+    wanted = settings.mni_registration is not False
+    contrasts = sorted({scan.suffix for scan in scans}) if wanted else []
+    # Before the model is asked for: the server that looks at it is still importing.
+    templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
     if settings.model != "none":
         model, trained = server.ask(examine_model, settings.model, settings.device)
     parameters = _parameters(settings, trained)
-    contrasts = sorted({scan.suffix for scan in scans}) if parameters.registration else []
-    templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
+    if not parameters.registration:
+        templates = {}
     threads = min(settings.omp_nthreads, max(1, settings.nprocs // max(1, len(scans))))
     return Plan(settings, model, parameters, templates, threads)
 

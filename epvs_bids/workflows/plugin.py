@@ -10,6 +10,7 @@ stays.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from traceback import format_exception
@@ -38,6 +39,9 @@ _LOGGER = logging.getLogger(__name__)
 _Node = Any  # nipype carries no types
 
 _LOGGERS = ("epvs_bids", "nipype.workflow", "nipype.interface", "nipype.utils")
+
+_LOOK = 0.1
+"""Seconds between looks at what was asked of the run."""
 
 _GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
@@ -75,18 +79,27 @@ class ProcessPlugin(_Stoppable, MultiProcPlugin):
 
     def run(self, graph: _Node, config: _Node, updatehash: bool = False) -> None:
         """Run a graph; whatever ends it, no process is left behind."""
+        config["execution"]["poll_sleep_duration"] = "0"  # we wait for news instead
+        gc.freeze()  # nipype collects garbage at each look at its jobs, among all that was ever imported
         try:
             super().run(graph, config, updatehash=updatehash)
         finally:
+            gc.unfreeze()
             self.stop()
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: _Node = None) -> None:
+        """Send out what can start, and wait until a process has something to say, or for a signal."""
+        super()._send_procs_to_workers(updatehash=updatehash, graph=graph)
+        if self._tasks:
+            wait([connection for _, connection, _ in self._tasks.values()], _LOOK)
 
     def stop(self) -> None:
         """End all processes with everything they started: first asked, then killed."""
         processes = [process for process, _, _ in self._tasks.values()]
-        for number, wait in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+        for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
             for process in processes:
                 _signal_group(process, number)
-            end = time.monotonic() + wait
+            end = time.monotonic() + patience
             for process in processes:
                 process.join(max(0.0, end - time.monotonic()))
             processes = [process for process in processes if process.is_alive()]

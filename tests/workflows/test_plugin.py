@@ -189,3 +189,18 @@ def test_words_for_each_death() -> None:
     assert "not enough memory" in describe_death("segment", -signal.SIGKILL)
     assert "SIGSEGV" in describe_death("segment", -signal.SIGSEGV)
     assert "exit code 3" in describe_death("segment", 3)
+
+
+def test_the_main_process_rests_while_a_node_works(tmp_path: Path) -> None:
+    workflow = Workflow("wf", base_dir=str(tmp_path))
+    slow = node("def run(value):\n    import time\n    time.sleep(value)\n    return value\n", "slow")
+    after = node(DOUBLE, "after")
+    slow.inputs.value = 4
+    workflow.connect([(slow, after, [("value", "value")])])
+    workflow.config["execution"] = {"crashdump_dir": str(tmp_path)}
+    plugin = ProcessPlugin({"n_procs": 2})
+    much = [[] for _ in range(4_000_000)]  # as a process holds that has imported a lot
+    before = time.process_time()
+    workflow.run(plugin=plugin)
+    assert time.process_time() - before < 1
+    del much
