@@ -18,13 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from epvs_bids.errors import TryAgainError, UsageError
 
-PRELOADED = [
-    "epvs_bids.anatomy.elastix",
-    "epvs_bids.interfaces.scan",
-    "epvs_bids.interfaces.derivatives",
-    "epvs_bids.network.inference",
-    "epvs_bids.reports.pages",
-]
+PRELOADED = ["epvs_bids.workflows.preload"]
 """Imported once, by the server."""
 
 _THREADS = (
