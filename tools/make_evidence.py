@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from evidence_page import write_page
 
 from epvs_bids.analyses import plots
@@ -24,8 +25,11 @@ from epvs_bids.analyses.occlusion import MOST, curve, occlusion_scores
 from epvs_bids.analyses.raters import pair_rows
 from epvs_bids.baselines.experiment import ScanFeatures, run_methods, scan_features
 from epvs_bids.baselines.rescaling import icc_maximising_line
+from epvs_bids.network.architecture import RegressionNetwork
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
-from epvs_bids.network.inference import score
+from epvs_bids.network.inference import prepare, score
+from epvs_bids.network.options import PROFILE
+from epvs_bids.network.readout import apply_readout, fit_readout
 from epvs_bids.reports.style import to_png
 from epvs_bids.simulation.cohort import CohortSettings, draw_participants
 from epvs_bids.simulation.raters import rate
@@ -55,6 +59,30 @@ LEVELS = np.linspace(0.6, 3.0, 16)
 MARKED = 25
 """Scans with marked EPVS, as in section 3.3."""
 FEW = 20
+UNTRAINED = "network, no counts but for a line"
+"""The default model as it is; `network` is the one whose readout the counts have trained."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was measured in the scans.
+
+    Parameters
+    ----------
+    scans
+        One row a scan: participant, age, true counts, score.
+    features
+        Of the simple methods, for the first scans.
+    sums
+        (n, maps, z) of the default model's detection maps, for the same scans.
+    covered
+        Scores with marked EPVS covered.
+    """
+
+    scans: pd.DataFrame
+    features: list[ScanFeatures]
+    sums: np.ndarray
+    covered: pd.DataFrame
 
 
 def _region(work: Path, index: int, count: int) -> dict[str, np.ndarray]:
@@ -113,7 +141,19 @@ def _scores(
     return np.load(path)
 
 
-def simulate_and_score(options: argparse.Namespace) -> tuple[pd.DataFrame, list[ScanFeatures], pd.DataFrame]:
+def _sums(
+    work: Path, index: int, region: dict[str, np.ndarray], network: RegressionNetwork, key: str
+) -> np.ndarray:
+    """Add up the detection maps over each axial layer, (maps, z), unless that is done."""
+    path = work / f"sums-{key}-{index:04d}.npy"
+    if not path.is_file():
+        with torch.inference_mode():
+            maps = network.detection_map(torch.from_numpy(region["roi"].astype(np.float32))[None, None])
+        np.save(path, maps.sum(dim=(2, 3))[0].double().numpy())
+    return np.load(path)
+
+
+def simulate_and_score(options: argparse.Namespace) -> Measured:
     """Everything that takes time: the scans with their truth and score, features, and occlusion scores."""
     work, count = options.work, options.regions
     work.mkdir(parents=True, exist_ok=True)
@@ -122,11 +162,13 @@ def simulate_and_score(options: argparse.Namespace) -> tuple[pd.DataFrame, list[
     key = hashlib.sha256(
         b"".join(p.read_bytes() for p in sorted(options.model.glob("**/*.json")))
     ).hexdigest()[:8]
-    features, rows, covered, marked = [], [], [], 0
+    networks = [prepare(model.network) for model in models]
+    features, sums, rows, covered, marked = [], [], [], [], 0
     for index, person in enumerate(people.itertuples()):
         region = _region(work, index, int(person.epvs))
         if index < options.with_baselines:
             features.append(_features(work, index, region))
+            sums += [_sums(work, index, region, network, key) for network in networks]
         if marked >= MARKED:
             region["marked"] = region["marked"][:0]
         marked += bool(len(region["marked"]))
@@ -139,13 +181,17 @@ def simulate_and_score(options: argparse.Namespace) -> tuple[pd.DataFrame, list[
         rows.append(row)
         sys.stderr.write(f"\r{index + 1} of {count} regions")
     sys.stderr.write("\n")
-    return pd.DataFrame(rows), features, pd.DataFrame(covered, columns=["marked", "occluded", "score"])
+    table = pd.DataFrame(covered, columns=["marked", "occluded", "score"])
+    return Measured(pd.DataFrame(rows), features, np.array(sums), table)
 
 
 def table_1(
-    scans: pd.DataFrame, features: list[ScanFeatures]
+    scans: pd.DataFrame, features: list[ScanFeatures], sums: np.ndarray
 ) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-    """Measures of all methods on the test scans, all and those with few EPVS, and the scans behind them."""
+    """Measures of all methods on the test scans, all and those with few EPVS, and the scans behind them.
+
+    The network's readout is trained as `group --analysis train --recipe modern --init-from default` does.
+    """
     part = scans.iloc[: len(features)]
     counts = part["A1"].to_numpy(float)
     split = split_scans(part["participant_id"], counts, validation=0.2, test=0.4, seed=1)
@@ -154,8 +200,10 @@ def table_1(
     )
     raw = part["score"].to_numpy(float)
     line = icc_maximising_line(raw[split.validation], counts[split.validation])
-    outputs = {**fitted.outputs, NETWORK: line(raw)}
-    choices = {**fitted.choices, NETWORK: f"{line.slope:.2f} × score {line.intercept:+.2f}"}
+    known = np.concatenate([split.training, split.validation])
+    readout = fit_readout(sums[known], counts[known], knots=PROFILE)
+    outputs = {**fitted.outputs, UNTRAINED: line(raw), NETWORK: apply_readout(sums, readout)}
+    choices = {**fitted.choices, UNTRAINED: f"{line.slope:.2f} × score {line.intercept:+.2f}"}
     few = split.test[counts[split.test] <= FEW]
     tables = {
         name: method_table(
@@ -212,19 +260,21 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args()
     start = time.process_time()
-    scans, features, covered = simulate_and_score(options)
+    measured = simulate_and_score(options)
+    scans = measured.scans
     if "score" not in scans:
         sys.exit(f"There is no model {options.model}; regions and features are kept in {options.work}.")
     ratings = rate(np.random.default_rng(COHORT.seed), scans["slice"], intra=COHORT.intra, inter=COHORT.inter)
     scans = scans.join(ratings)
     calibration = calibrate(scans["score"], scans["A1"], curve_allowed=False)
     scans["method"] = calibration.predicted
-    tables, shown = table_1(scans, features)
-    curves = curve(covered)
+    tables, shown = table_1(scans, measured.features, measured.sums)
+    curves = curve(measured.covered)
     draw_figures(options.docs / "figures", shown, scans, curves)
     write_page(
         options.docs / "evidence.md",
-        scans=scans, tables=tables, pairs=pair_rows(scans, ["A1", "B1", "B2", "method"], 0),
+        scans=scans, known=len(measured.features) - len(shown["reference"]), tables=tables,
+        pairs=pair_rows(scans, ["A1", "B1", "B2", "method"], 0),
         curves=curves, ages=age_models(scans), calibration=calibration,
         direct={name: agreement(scans[name], scans["score"]) for name in ("total", "slice")},
         ceiling=agreement(scans["A1"], scans["slice"]), most=MOST, cohort=COHORT,

@@ -2,15 +2,17 @@
 
 Run as ``.venv/bin/python tools/train_default_model.py``. It learns positions first: batches of patches from
 endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid), binary
-cross-entropy. The score is then the sum of the density map. A checkpoint is written every `ROUND` steps; each
-round has its own seed, so that a run that was stopped and goes on ends with the weights of one that was not.
+cross-entropy. The score is then the sum of the density map. A second part goes on at a lower rate with what
+the first leaves to be desired: calibres and lengths that vary more, fainter fluid, more weight on the count.
+A checkpoint is written every `ROUND` steps; each round has its own seed, so that a run that was stopped and
+goes on ends with the weights of one that was not.
 """
 
 import argparse
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from epvs_bids.network.architecture import Architecture, RegressionNetwork, buil
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_model
 from epvs_bids.network.scaling import robust_scale
 from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
-from epvs_bids.simulation.region import REGION, TRAINING, simulate_region
+from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, simulate_region
 from epvs_bids.simulation.targets import MASS, target_maps
 
 logger = logging.getLogger("train")
@@ -37,14 +39,40 @@ ARCHITECTURE = Architecture(
     maps=3,
 )
 CELLS = (28, 36, 28)
-RATE = 3e-3
-"""Highest learning rate."""
 SCHEDULE = ((0, 2 / 3, 1), (0, 5 / 9, 1))
 """Share of the steps done, and how far the cosine of the rate has come: it falls faster at the end."""
 BFLOAT16 = torch.cpu._is_avx512_bf16_supported()
 """Half the time of float32 where the processor computes with it, several times as much where it does not."""
 ROUND = 250
 """Steps between checkpoints."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of the training.
+
+    Parameters
+    ----------
+    steps
+        A multiple of `ROUND`.
+    rate
+        Highest learning rate.
+    count
+        Weight of the error of the patch's count.
+    harder
+        Whether regions are `harder`.
+    """
+
+    steps: int
+    rate: float
+    count: float
+    harder: bool
+
+
+PARTS = (
+    Part(steps=3750, rate=3e-3, count=0.2, harder=False),
+    Part(steps=1500, rate=1e-3, count=0.5, harder=True),
+)
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
 CARD = (
     "Not validated against human raters. Trained on simulated scans only (epvs_bids/simulation): its "
@@ -55,6 +83,16 @@ CARD = (
 )
 
 
+def harder(rng: np.random.Generator) -> RegionSettings:
+    """Draw settings of a region: the medians of calibre and length vary more, half have fainter fluid.
+
+    How many lie beside another varies too, or what is long or wide is taken for two.
+    """
+    epvs = replace(TRAINING.epvs, cluster=rng.uniform(0, 0.4))
+    contrast = (1.15, 1.6) if rng.random() < 0.5 else TRAINING.epvs_contrast
+    return replace(TRAINING, epvs=epvs, epvs_variation=0.3, epvs_contrast=contrast)
+
+
 class Patches(IterableDataset):
     """Patches of endlessly simulated regions with their targets.
 
@@ -62,12 +100,14 @@ class Patches(IterableDataset):
     ----------
     seed
         Seed and number of the round.
+    part
+        Of the training.
     pool
         Anatomies kept at a time; one in four regions gets a new one.
     """
 
-    def __init__(self, seed: tuple[int, int], pool: int = 20) -> None:
-        self.seed, self.pool = seed, pool
+    def __init__(self, seed: tuple[int, int], part: Part, pool: int = 20) -> None:
+        self.seed, self.part, self.pool = seed, part, pool
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield (1, X, Y, Z) patches, (3, x, y, z) targets, and the (1, x, y, z) cells that count."""
@@ -82,7 +122,8 @@ class Patches(IterableDataset):
                     draw_anatomy(draw_person(rng, pose=TRAINING.pose), REGION),
                 ]
             anatomy = anatomies[int(rng.integers(len(anatomies)))]
-            region = simulate_region(int(rng.integers(2**62)), anatomy=anatomy)
+            settings = harder(rng) if self.part.harder else TRAINING
+            region = simulate_region(int(rng.integers(2**62)), settings, anatomy=anatomy)
             scaled = robust_scale(torch.from_numpy(region.region)[None, None])[0]
             maps = torch.from_numpy(target_maps(region))
             mask = torch.from_numpy(region.mask[::2, ::2, ::2] > 0.02)[None]
@@ -110,15 +151,15 @@ def cut(
     return tuple(torch.flip(t, flips).contiguous() for t in (patch, target, inside))
 
 
-def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the three maps, less outside the mask, and the error of the patch's count."""
+def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, count: float) -> torch.Tensor:
+    """Cross-entropy of the three maps, less outside the mask, and the weighted error of the count."""
     entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     weights = torch.tensor([1.0, 0.5, 0.1])[None, :, None, None, None]
     place = torch.where(inside, 1.0, 0.3)
     cells = (entropy * weights * place).sum() / place.sum()
     predicted = torch.sigmoid(logits[:, 0]).sum(dim=(1, 2, 3)) / MASS
     wanted = target[:, 0].sum(dim=(1, 2, 3)) / MASS
-    return cells * 10 + 0.2 * nn.functional.smooth_l1_loss(predicted, wanted)
+    return cells * 10 + count * nn.functional.smooth_l1_loss(predicted, wanted)
 
 
 @dataclass
@@ -131,13 +172,16 @@ class Training:
         The weights that are trained, and their moving average, which is what ships.
     optimiser
         AdamW.
+    part
+        The part of the training in progress.
     step
-        Steps done.
+        Steps of it done.
     """
 
     network: RegressionNetwork
     average: RegressionNetwork
     optimiser: torch.optim.Optimizer
+    part: int = 0
     step: int = 0
 
     def save(self, path: Path) -> None:
@@ -145,7 +189,7 @@ class Training:
         modules = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
         state: dict[str, object] = {name: module.state_dict() for name, module in modules.items()}
         temporary = path.with_suffix(".tmp")
-        torch.save(state | {"step": self.step}, temporary)
+        torch.save(state | {"part": self.part, "step": self.step}, temporary)
         temporary.replace(path)
 
     def load(self, path: Path) -> None:
@@ -154,7 +198,13 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.part, self.step = state["part"], state["step"]
+
+    def begin_next(self) -> None:
+        """Begin the next part with the averaged weights."""
+        self.network.load_state_dict(self.average.state_dict())
+        self.optimiser = make_optimiser(self.network)
+        self.part, self.step = self.part + 1, 0
 
 
 def start(seed: int) -> Training:
@@ -166,37 +216,51 @@ def start(seed: int) -> Training:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     average = build_network(ARCHITECTURE)
     average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
-    return Training(network, average, optimiser)
+    return Training(network, average, make_optimiser(network))
+
+
+def make_optimiser(network: RegressionNetwork) -> torch.optim.Optimizer:
+    """Make an optimiser; `take_step` sets its rate."""
+    return torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
 
 
 def train(options: argparse.Namespace) -> RegressionNetwork:
-    """Train for the number of steps; return the averaged weights."""
+    """Go through all parts, or what is left of them; return the averaged weights."""
     training = start(options.seed)
     if options.checkpoint.exists():
         training.load(options.checkpoint)
-    while training.step < options.steps:
-        data = Patches((options.seed, training.step // ROUND))
-        batches = DataLoader(data, batch_size=4, num_workers=1, prefetch_factor=4)
-        losses = []
-        for batch, _ in zip(batches, range(ROUND), strict=False):
-            losses.append(take_step(training, batch, training.step / options.steps))
-            if training.step % 50 == 0:
-                logger.info("step %d of %d, loss %.4f", training.step, options.steps, np.mean(losses[-50:]))
-        training.save(options.checkpoint)
+    while training.part < len(PARTS):
+        part = PARTS[training.part]
+        while training.step < part.steps:
+            learn(training, part, options.seed)
+            training.save(options.checkpoint)
+        training.begin_next()
     return training.average.eval()
 
 
-def take_step(training: Training, batch: list[torch.Tensor], progress: float) -> float:
+def learn(training: Training, part: Part, seed: int) -> None:
+    """Take the steps of one round."""
+    before = sum(earlier.steps for earlier in PARTS[: training.part])
+    data = Patches((seed, (before + training.step) // ROUND), part)
+    batches = DataLoader(data, batch_size=4, num_workers=1, prefetch_factor=4)
+    losses = []
+    for batch, _ in zip(batches, range(ROUND), strict=False):
+        losses.append(take_step(training, batch, part))
+        if training.step % 50 == 0:
+            done = f"part {training.part + 1}, step {training.step} of {part.steps}"
+            logger.info("%s, loss %.4f", done, np.mean(losses[-50:]))
+
+
+def take_step(training: Training, batch: list[torch.Tensor], part: Part) -> float:
     """Learn from one batch; the rate rises for 30 steps and then falls. Return the loss."""
     patch, target, inside = batch
     warm = min(1, (training.step + 1) / 30)
-    falling = 0.5 + 0.5 * math.cos(math.pi * np.interp(progress, *SCHEDULE))
+    falling = 0.5 + 0.5 * math.cos(math.pi * np.interp(training.step / part.steps, *SCHEDULE))
     for group in training.optimiser.param_groups:
-        group["lr"] = RATE * warm * falling + 1e-5
+        group["lr"] = part.rate * warm * falling + 1e-5
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
         logits = training.network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
-    loss = loss_of(logits.float(), target, inside)
+    loss = loss_of(logits.float(), target, inside, part.count)
     training.optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(training.network.parameters(), 2.0)
@@ -230,7 +294,6 @@ def set_head(network: RegressionNetwork) -> None:
 def main() -> None:
     """Train, set the head, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=3750, help=f"a multiple of {ROUND}")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--output", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--checkpoint", type=Path, default=Path("train_default_model.pt"))
@@ -243,7 +306,11 @@ def main() -> None:
         architecture=ARCHITECTURE,
         input_shape=(168, 128, 84),
         preprocessing=RoiParameters().to_dict(),
-        training={"data": "simulated", "steps": options.steps, "seed": options.seed},
+        training={
+            "data": "simulated",
+            "steps": [part.steps for part in PARTS],
+            "seed": options.seed,
+        },
         card=CARD,
     )
     save_model(options.output, network, description)
