@@ -192,7 +192,10 @@ def _add_resources(add: argparse._ArgumentGroup) -> None:
         help="cores in all",
     )  # fmt: skip
     add.add_argument(
-        "--omp-nthreads", type=_positive, metavar="N", help="cores for one scan (default: at most 4)"
+        "--omp-nthreads",
+        type=_positive,
+        metavar="N",
+        help="cores for one scan's segmentation and network (default: at most 4)",
     )
     add.add_argument(
         "--mem-mb", "--mem_mb", type=_megabytes, metavar="MB", help="memory in all, such as 8000 or 8G"

@@ -1,0 +1,53 @@
+"""The recipe of the default model: a run that was stopped ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+TOOL = Path(__file__).parents[2] / "tools" / "train_default_model.py"
+
+
+def load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("train_default_model", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_stopped_training_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = load_tool()
+    monkeypatch.setattr(tool, "ROUND", 1)
+    parts = (
+        tool.Part(steps=1, rate=3e-3, count=0.2, harder=False),
+        tool.Part(steps=2, rate=1e-3, count=0.5, harder=True),
+    )
+    monkeypatch.setattr(tool, "PARTS", parts)
+    torch.set_num_threads(1)
+    whole = tool.train(argparse.Namespace(seed=3, checkpoint=tmp_path / "whole.pt"))
+    learn, calls = tool.learn, list[int]()
+
+    def stopped(*arguments: object) -> None:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        learn(*arguments)
+
+    options = argparse.Namespace(seed=3, checkpoint=tmp_path / "stopped.pt")
+    monkeypatch.setattr(tool, "learn", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tool.train(options)
+    monkeypatch.setattr(tool, "learn", learn)
+    again = tool.train(options)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
