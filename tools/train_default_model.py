@@ -3,7 +3,7 @@
 Run as ``.venv/bin/python tools/train_default_model.py``. It learns positions first: batches of patches from
 endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid), binary
 cross-entropy. The score is then the sum of the density map. A second part goes on at a lower rate with what
-the first leaves to be desired: calibres and lengths that vary more, fainter fluid, more weight on the count.
+the first leaves to be desired: calibres, lengths and clusters that vary more, and fainter fluid.
 A checkpoint is written every `ROUND` steps; each round has its own seed, so that a run that was stopped and
 goes on ends with the weights of one that was not.
 """
@@ -25,7 +25,7 @@ from epvs_bids.network.architecture import Architecture, RegressionNetwork, buil
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_model
 from epvs_bids.network.scaling import robust_scale
 from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
-from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, simulate_region
+from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, log_uniform, simulate_region
 from epvs_bids.simulation.targets import MASS, target_maps
 
 logger = logging.getLogger("train")
@@ -57,21 +57,18 @@ class Part:
         A multiple of `ROUND`.
     rate
         Highest learning rate.
-    count
-        Weight of the error of the patch's count.
     harder
         Whether regions are `harder`.
     """
 
     steps: int
     rate: float
-    count: float
     harder: bool
 
 
 PARTS = (
-    Part(steps=3750, rate=3e-3, count=0.2, harder=False),
-    Part(steps=1500, rate=1e-3, count=0.5, harder=True),
+    Part(steps=3750, rate=3e-3, harder=False),
+    Part(steps=750, rate=7e-4, harder=True),
 )
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
 CARD = (
@@ -84,13 +81,14 @@ CARD = (
 
 
 def harder(rng: np.random.Generator) -> RegionSettings:
-    """Draw settings of a region: the medians of calibre and length vary more, half have fainter fluid.
+    """Draw settings of a region: EPVS are wider and longer, or not, more or less clustered; some are fainter.
 
-    How many lie beside another varies too, or what is long or wide is taken for two.
+    In the first part what is wide or long is most often two that touch, and is counted so.
     """
-    epvs = replace(TRAINING.epvs, cluster=rng.uniform(0, 0.4))
-    contrast = (1.15, 1.6) if rng.random() < 0.5 else TRAINING.epvs_contrast
-    return replace(TRAINING, epvs=epvs, epvs_variation=0.3, epvs_contrast=contrast)
+    calibre, length = log_uniform(rng, (1.15, 1.7)), log_uniform(rng, (5.0, 8.5))
+    epvs = replace(TRAINING.epvs, calibre=calibre, length=length, cluster=rng.uniform(0, 0.4))
+    contrast = (1.15, 1.6) if rng.random() < 0.3 else TRAINING.epvs_contrast
+    return replace(TRAINING, epvs=epvs, epvs_variation=0.0, epvs_contrast=contrast)
 
 
 class Patches(IterableDataset):
@@ -151,15 +149,15 @@ def cut(
     return tuple(torch.flip(t, flips).contiguous() for t in (patch, target, inside))
 
 
-def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, count: float) -> torch.Tensor:
-    """Cross-entropy of the three maps, less outside the mask, and the weighted error of the count."""
+def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the three maps, less outside the mask, and the error of the patch's count."""
     entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     weights = torch.tensor([1.0, 0.5, 0.1])[None, :, None, None, None]
     place = torch.where(inside, 1.0, 0.3)
     cells = (entropy * weights * place).sum() / place.sum()
     predicted = torch.sigmoid(logits[:, 0]).sum(dim=(1, 2, 3)) / MASS
     wanted = target[:, 0].sum(dim=(1, 2, 3)) / MASS
-    return cells * 10 + count * nn.functional.smooth_l1_loss(predicted, wanted)
+    return cells * 10 + 0.2 * nn.functional.smooth_l1_loss(predicted, wanted)
 
 
 @dataclass
@@ -260,7 +258,7 @@ def take_step(training: Training, batch: list[torch.Tensor], part: Part) -> floa
         group["lr"] = part.rate * warm * falling + 1e-5
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
         logits = training.network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
-    loss = loss_of(logits.float(), target, inside, part.count)
+    loss = loss_of(logits.float(), target, inside)
     training.optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(training.network.parameters(), 2.0)

@@ -29,8 +29,8 @@ def test_stopped_training_goes_on_to_the_same_weights(
     tool = load_tool()
     monkeypatch.setattr(tool, "ROUND", 1)
     parts = (
-        tool.Part(steps=1, rate=3e-3, count=0.2, harder=False),
-        tool.Part(steps=2, rate=1e-3, count=0.5, harder=True),
+        tool.Part(steps=1, rate=3e-3, harder=False),
+        tool.Part(steps=2, rate=1e-3, harder=True),
     )
     monkeypatch.setattr(tool, "PARTS", parts)
     torch.set_num_threads(1)
