@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
+from epvs_bids.network.inference import prepare
 from epvs_bids.network.saliency import saliency, share_near
 from epvs_bids.simulation.region import HELD_OUT, simulate_region
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    networks = [model.network for model in load_models(arguments.model)]
+    networks = [prepare(model.network) for model in load_models(arguments.model)]
     found: dict[str, list[tuple[float, float, float]]] = {method: [] for method in arguments.methods}
     seed = FIRST_SEED
     while len(found[arguments.methods[0]]) < arguments.regions:
