@@ -59,7 +59,7 @@ DIFFERENCES = """
   whole basal ganglia. The paper's was trained on rater A's counts of one slice. In Table 1, `network`
   has its readout (some numbers for the heights of the region) trained on the same {n_known} scans that
   train and tune the other methods, as `group --analysis train --recipe modern --init-from default`
-  does; the row "no counts but for a line" is the default model as it comes, brought to A's scale by the
+  does; the row "line only" is the default model as it comes, brought to A's scale by the
   line that maximises ICC on the validation scans. Elsewhere it is the latter with the least-squares
   line, cross-validated by participant.
 - **Fewer test scans** ({n_test} against 405), hence wide intervals: differences between

@@ -59,7 +59,7 @@ LEVELS = np.linspace(0.6, 3.0, 16)
 MARKED = 25
 """Scans with marked EPVS, as in section 3.3."""
 FEW = 20
-UNTRAINED = "network, no counts but for a line"
+UNTRAINED = "network, line only"
 """The default model as it is; `network` is the one whose readout the counts have trained."""
 
 
