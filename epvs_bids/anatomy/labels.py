@@ -95,7 +95,9 @@ def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         return whole
     parts, n_parts = ndimage.label(inside)
     if n_parts > 1:
-        inside = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+        boxes = ndimage.find_objects(parts)
+        sizes = [np.count_nonzero(parts[place] == part) for part, place in enumerate(boxes, start=1)]
+        inside = parts == 1 + int(np.argmax(sizes))
     # Holes are background that does not meet the box's rim; a sixth of binary_fill_holes' time.
     background, _ = ndimage.label(np.pad(~inside, 1, constant_values=True))
     whole[box] = (background != background[0, 0, 0])[1:-1, 1:-1, 1:-1].T

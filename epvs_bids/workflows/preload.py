@@ -1,6 +1,7 @@
 """What the server imports once, for all processes that are forked from it."""
 
 import gc
+from collections.abc import Callable
 from importlib import import_module
 
 MODULES = (
@@ -8,11 +9,14 @@ MODULES = (
     "epvs_bids.interfaces.scan",
     "epvs_bids.interfaces.derivatives",
     "epvs_bids.network.inference",
+    "epvs_bids.network.memory",
     "epvs_bids.reports.pages",
 )
 
 gc.disable()  # nothing that is imported is garbage; to look for it takes a sixth of the time
 for name in MODULES:
     import_module(name)
+reuse_large_blocks: Callable[[], None] = import_module("epvs_bids.network.memory").reuse_large_blocks
+reuse_large_blocks()  # scans come and go as blocks of hundreds of megabytes, in every step
 gc.freeze()  # nor need any process look through it again
 gc.enable()
