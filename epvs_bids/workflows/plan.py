@@ -118,15 +118,16 @@ def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
         Regions were asked for that the model was not trained on.
     """
     model, trained = None, None
-    wanted = settings.mni_registration is not False
-    contrasts = sorted({scan.suffix for scan in scans}) if wanted else []
-    # Before the model is asked for: the server that looks at it is still importing.
-    templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
+    contrasts = sorted({scan.suffix for scan in scans})
+    templates: dict[str, TemplateFiles] = {}
+    if settings.model == "default" and settings.mni_registration is not False:
+        # Before the model, known to register, is asked for: the server that looks at it is still importing.
+        templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
     if settings.model != "none":
         model, trained = server.ask(examine_model, settings.model, settings.device)
     parameters = _parameters(settings, trained)
-    if not parameters.registration:
-        templates = {}
+    if parameters.registration and not templates:
+        templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
     threads = min(settings.omp_nthreads, max(1, settings.nprocs // max(1, len(scans))))
     return Plan(settings, model, parameters, templates, threads)
 
