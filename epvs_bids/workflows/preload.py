@@ -5,13 +5,18 @@ from collections.abc import Callable
 from importlib import import_module
 
 MODULES = (
+    "epvs_bids.settings",
+    "epvs_bids.workflows.plugin",
     "epvs_bids.anatomy.elastix",
-    "epvs_bids.interfaces.scan",
     "epvs_bids.interfaces.derivatives",
+    "epvs_bids.interfaces.report",
+    "epvs_bids.interfaces.scan",
+    "epvs_bids.interfaces.score",
     "epvs_bids.network.inference",
     "epvs_bids.network.memory",
     "epvs_bids.reports.pages",
 )
+"""What steps work with, and what a process needs before its step begins."""
 
 gc.disable()  # nothing that is imported is garbage; to look for it takes a sixth of the time
 for name in MODULES:
