@@ -2,8 +2,9 @@
 
 Run as ``.venv/bin/python tools/train_default_model.py``. It learns positions first: batches of patches from
 endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid), binary
-cross-entropy. The score is then the sum of the density map. A second part goes on at a lower rate with what
-the first leaves to be desired: calibres, lengths and clusters that vary more, and fainter fluid.
+cross-entropy. The score is then the sum of the density map. Later parts go on at lower rates with what the
+first leaves to be desired: calibres, lengths and clusters that vary more, and fainter fluid. What ships is
+the mean of the weights at the ends of two parts (Izmailov et al. 2018, arXiv 1803.05407).
 A checkpoint is written every `ROUND` steps; each round has its own seed, so that a run that was stopped and
 goes on ends with the weights of one that was not.
 """
@@ -12,7 +13,7 @@ import argparse
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,14 @@ from epvs_bids.network.architecture import Architecture, RegressionNetwork, buil
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_model
 from epvs_bids.network.scaling import robust_scale
 from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
-from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, log_uniform, simulate_region
+from epvs_bids.simulation.region import (
+    REGION,
+    TRAINING,
+    RegionSettings,
+    SimulatedRegion,
+    log_uniform,
+    simulate_region,
+)  # fmt: skip
 from epvs_bids.simulation.targets import MASS, target_maps
 
 logger = logging.getLogger("train")
@@ -48,6 +56,36 @@ ROUND = 250
 
 
 @dataclass(frozen=True, kw_only=True)
+class Regions:
+    """How regions of a later part vary: EPVS wider and longer, or not, more or less clustered; some faint.
+
+    In the first part what is wide or long is most often two that touch, and is counted so; and where few EPVS
+    are faint, the clear ones are counted for them.
+
+    Parameters
+    ----------
+    calibre, length
+        Ranges in mm of a region's medians.
+    cluster
+        Highest share of the EPVS that lie beside another.
+    faint
+        Share of the regions with `FAINT` fluid.
+    """
+
+    calibre: tuple[float, float]
+    length: tuple[float, float]
+    cluster: float
+    faint: float
+
+    def draw(self, rng: np.random.Generator) -> RegionSettings:
+        """Draw the settings of one region."""
+        calibre, length = log_uniform(rng, self.calibre), log_uniform(rng, self.length)
+        epvs = replace(TRAINING.epvs, calibre=calibre, length=length, cluster=rng.uniform(0, self.cluster))
+        contrast = FAINT if rng.random() < self.faint else TRAINING.epvs_contrast
+        return replace(TRAINING, epvs=epvs, epvs_variation=0.0, epvs_contrast=contrast)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """One part of the training.
 
@@ -57,19 +95,43 @@ class Part:
         A multiple of `ROUND`.
     rate
         Highest learning rate.
-    harder
-        Whether regions are `harder`.
+    regions
+        How regions vary; None: as `TRAINING` does.
+    count_weight
+        What an error of one EPVS in the count of a patch adds to the loss.
+    kept
+        Whether the weights at its end go into the mean.
     """
 
     steps: int
     rate: float
-    harder: bool
+    regions: Regions | None = None
+    count_weight: float = 0.2
+    kept: bool = False
 
 
+FAINT = (1.12, 1.6)
+"""Range of the least intensity of fluid in EPVS, relative to the putamen; it concerns PDw of short TR."""
+WIDER = Regions(calibre=(1.15, 1.7), length=(5.0, 8.5), cluster=0.4, faint=0.7)
+CROWDED = Regions(calibre=(1.15, 1.8), length=(4.5, 8.5), cluster=0.6, faint=0.7)
 PARTS = (
-    Part(steps=3750, rate=3e-3, harder=False),
-    Part(steps=750, rate=7e-4, harder=True),
+    Part(steps=3750, rate=3e-3),
+    Part(steps=750, rate=7e-4, regions=WIDER),
+    Part(steps=750, rate=5e-4, regions=CROWDED, kept=True),
+    Part(steps=500, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
+    Part(steps=500, rate=3e-4, regions=replace(CROWDED, cluster=0.5, faint=0.3), count_weight=0.3, kept=True),
 )
+ORDINARY: dict[str, tuple[float, float]] = {
+    "noise": (0.01, 0.06),
+    "blur": (0.7, 1.4),
+    "smoothing": (0.0, 0.0),
+    "sharpening": (0.0, 0.0),
+    "texture": (0.3, 2.0),
+    "iron": (0.0, 0.3),
+}
+"""Looks without training's extremes: on such regions of the last part the level of the score is set."""
+ORDINARY_REGIONS = 140
+ORDINARY_SEED = 4_000_000_000
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
 CARD = (
     "Not validated against human raters. Trained on simulated scans only (epvs_bids/simulation): its "
@@ -78,17 +140,6 @@ CARD = (
     "ganglia on PDw and T2w of adults; children, large infarcts and tumours were never seen. Recipe, "
     "numbers and misses: docs/default-model.md."
 )
-
-
-def harder(rng: np.random.Generator) -> RegionSettings:
-    """Draw settings of a region: EPVS are wider and longer, or not, more or less clustered; some are fainter.
-
-    In the first part what is wide or long is most often two that touch, and is counted so.
-    """
-    calibre, length = log_uniform(rng, (1.15, 1.7)), log_uniform(rng, (5.0, 8.5))
-    epvs = replace(TRAINING.epvs, calibre=calibre, length=length, cluster=rng.uniform(0, 0.4))
-    contrast = (1.15, 1.6) if rng.random() < 0.3 else TRAINING.epvs_contrast
-    return replace(TRAINING, epvs=epvs, epvs_variation=0.0, epvs_contrast=contrast)
 
 
 class Patches(IterableDataset):
@@ -120,7 +171,7 @@ class Patches(IterableDataset):
                     draw_anatomy(draw_person(rng, pose=TRAINING.pose), REGION),
                 ]
             anatomy = anatomies[int(rng.integers(len(anatomies)))]
-            settings = harder(rng) if self.part.harder else TRAINING
+            settings = self.part.regions.draw(rng) if self.part.regions else TRAINING
             region = simulate_region(int(rng.integers(2**62)), settings, anatomy=anatomy)
             scaled = robust_scale(torch.from_numpy(region.region)[None, None])[0]
             maps = torch.from_numpy(target_maps(region))
@@ -149,7 +200,9 @@ def cut(
     return tuple(torch.flip(t, flips).contiguous() for t in (patch, target, inside))
 
 
-def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+def loss_of(
+    logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor, *, count_weight: float
+) -> torch.Tensor:
     """Cross-entropy of the three maps, less outside the mask, and the error of the patch's count."""
     entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     weights = torch.tensor([1.0, 0.5, 0.1])[None, :, None, None, None]
@@ -157,7 +210,7 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) ->
     cells = (entropy * weights * place).sum() / place.sum()
     predicted = torch.sigmoid(logits[:, 0]).sum(dim=(1, 2, 3)) / MASS
     wanted = target[:, 0].sum(dim=(1, 2, 3)) / MASS
-    return cells * 10 + 0.2 * nn.functional.smooth_l1_loss(predicted, wanted)
+    return cells * 10 + count_weight * nn.functional.smooth_l1_loss(predicted, wanted)
 
 
 @dataclass
@@ -174,6 +227,8 @@ class Training:
         The part of the training in progress.
     step
         Steps of it done.
+    ends
+        The averaged weights at the ends of the parts that are kept.
     """
 
     network: RegressionNetwork
@@ -181,13 +236,14 @@ class Training:
     optimiser: torch.optim.Optimizer
     part: int = 0
     step: int = 0
+    ends: list[dict[str, torch.Tensor]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, atomically."""
         modules = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
         state: dict[str, object] = {name: module.state_dict() for name, module in modules.items()}
         temporary = path.with_suffix(".tmp")
-        torch.save(state | {"part": self.part, "step": self.step}, temporary)
+        torch.save(state | {"part": self.part, "step": self.step, "ends": self.ends}, temporary)
         temporary.replace(path)
 
     def load(self, path: Path) -> None:
@@ -196,10 +252,12 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.part, self.step = state["part"], state["step"]
+        self.part, self.step, self.ends = state["part"], state["step"], state["ends"]
 
     def begin_next(self) -> None:
         """Begin the next part with the averaged weights."""
+        if PARTS[self.part].kept:
+            self.ends.append({name: value.clone() for name, value in self.average.state_dict().items()})
         self.network.load_state_dict(self.average.state_dict())
         self.optimiser = make_optimiser(self.network)
         self.part, self.step = self.part + 1, 0
@@ -223,7 +281,7 @@ def make_optimiser(network: RegressionNetwork) -> torch.optim.Optimizer:
 
 
 def train(options: argparse.Namespace) -> RegressionNetwork:
-    """Go through all parts, or what is left of them; return the averaged weights."""
+    """Go through all parts, or what is left of them; return the mean of the weights that are kept."""
     training = start(options.seed)
     if options.checkpoint.exists():
         training.load(options.checkpoint)
@@ -233,13 +291,20 @@ def train(options: argparse.Namespace) -> RegressionNetwork:
             learn(training, part, options.seed)
             training.save(options.checkpoint)
         training.begin_next()
+    mean = {
+        name: sum(end[name] for end in training.ends) / len(training.ends)
+        if value.dtype.is_floating_point
+        else value
+        for name, value in training.average.state_dict().items()
+    }
+    training.average.load_state_dict(mean)
     return training.average.eval()
 
 
 def learn(training: Training, part: Part, seed: int) -> None:
     """Take the steps of one round."""
-    before = sum(earlier.steps for earlier in PARTS[: training.part])
-    data = Patches((seed, (before + training.step) // ROUND), part)
+    first = PARTS[0].steps if training.part else 0  # later parts begin with the same seeds
+    data = Patches((seed, (first + training.step) // ROUND), part)
     batches = DataLoader(data, batch_size=4, num_workers=1, prefetch_factor=4)
     losses = []
     for batch, _ in zip(batches, range(ROUND), strict=False):
@@ -258,7 +323,7 @@ def take_step(training: Training, batch: list[torch.Tensor], part: Part) -> floa
         group["lr"] = part.rate * warm * falling + 1e-5
     with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
         logits = training.network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
-    loss = loss_of(logits.float(), target, inside)
+    loss = loss_of(logits.float(), target, inside, count_weight=part.count_weight)
     training.optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(training.network.parameters(), 2.0)
@@ -278,15 +343,42 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
             kept.copy_(new)
 
 
-@torch.no_grad()
-def set_head(network: RegressionNetwork) -> None:
-    """Let the score be what the density map was trained to add up to: `MASS` for every visible EPVS.
+def ordinary_regions(number: int) -> Iterator[SimulatedRegion]:
+    """Simulate regions as the last part has them, but of ordinary look."""
+    regions = PARTS[-1].regions
+    for seed in range(ORDINARY_SEED, ORDINARY_SEED + number):
+        settings = regions.draw(np.random.default_rng(seed)) if regions else TRAINING
+        yield simulate_region(seed, replace(settings, **ORDINARY))
 
-    A line fitted on simulated regions would trade the EPVS that can't be seen there for a steeper slope.
+
+@torch.no_grad()
+def set_head(network: RegressionNetwork, number: int = ORDINARY_REGIONS) -> None:
+    """Let the score be the sum of the density map, which was trained to be `MASS` for every visible EPVS.
+
+    Its level is then set so that on ordinary regions the mean score is the mean count. A line fitted there
+    would trade the EPVS that can't be seen for a steeper slope.
     """
     network.head.readout.weight.zero_()
     network.head.readout.weight[0, 0] = 1 / MASS
     network.head.readout.bias.zero_()
+    scores, counts = [], []
+    for one in ordinary_regions(number):
+        scores.append(network(torch.from_numpy(one.region)[None, None]).item())
+        counts.append(one.total_count)
+    level = sum(counts) / sum(scores)
+    logger.info("level %.3f on %d regions of %.2f EPVS", level, number, np.mean(counts))
+    network.head.readout.weight[0, 0] *= level
+
+
+def describe(seed: int) -> ModelDescription:
+    """Describe the model; its metrics come later."""
+    return ModelDescription(
+        architecture=ARCHITECTURE,
+        input_shape=(168, 128, 84),
+        preprocessing=RoiParameters().to_dict(),
+        training={"data": "simulated", "steps": [part.steps for part in PARTS], "seed": seed},
+        card=CARD,
+    )
 
 
 def main() -> None:
@@ -300,18 +392,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the other core simulates
     network = train(options)
     set_head(network)
-    description = ModelDescription(
-        architecture=ARCHITECTURE,
-        input_shape=(168, 128, 84),
-        preprocessing=RoiParameters().to_dict(),
-        training={
-            "data": "simulated",
-            "steps": [part.steps for part in PARTS],
-            "seed": options.seed,
-        },
-        card=CARD,
-    )
-    save_model(options.output, network, description)
+    save_model(options.output, network, describe(options.seed))
 
 
 if __name__ == "__main__":

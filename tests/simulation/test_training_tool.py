@@ -29,8 +29,9 @@ def test_stopped_training_goes_on_to_the_same_weights(
     tool = load_tool()
     monkeypatch.setattr(tool, "ROUND", 1)
     parts = (
-        tool.Part(steps=1, rate=3e-3, harder=False),
-        tool.Part(steps=2, rate=1e-3, harder=True),
+        tool.Part(steps=1, rate=3e-3),
+        tool.Part(steps=2, rate=1e-3, regions=tool.PARTS[-1].regions, kept=True),
+        tool.Part(steps=1, rate=1e-3, count_weight=0.4, kept=True),
     )
     monkeypatch.setattr(tool, "PARTS", parts)
     torch.set_num_threads(1)
@@ -51,3 +52,14 @@ def test_stopped_training_goes_on_to_the_same_weights(
     again = tool.train(options)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.slow
+def test_the_level_makes_the_mean_score_the_mean_count() -> None:
+    tool = load_tool()
+    network = tool.start(3).average.eval()
+    tool.set_head(network, number=3)
+    regions = list(tool.ordinary_regions(3))
+    with torch.no_grad():
+        scores = [network(torch.from_numpy(one.region)[None, None]).item() for one in regions]
+    assert sum(scores) == pytest.approx(sum(one.total_count for one in regions), rel=1e-4)
