@@ -14,14 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy import ndimage
 
+from epvs_bids.analyses.occlusion import cover, mean_level
 from epvs_bids.baselines.components import components_above
 from epvs_bids.baselines.rescaling import icc_maximising_line
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.inference import score
 from epvs_bids.simulation.lesions import Mimics
 from epvs_bids.simulation.mimics import draw_mimics
-from epvs_bids.simulation.region import HELD_OUT, TRAINING, SimulatedRegion, simulate_region
+from epvs_bids.simulation.region import HELD_OUT, REGION, TRAINING, SimulatedRegion, simulate_region
+from epvs_bids.simulation.tubes import volume_fraction
 from epvs_bids.statistics.icc import intraclass_correlations
 
 logger = logging.getLogger("evaluate")
@@ -33,9 +36,10 @@ THRESHOLDS = np.linspace(1.05, 2.5, 15)
 RESOLUTIONS = {"0.5 mm": (0.5, 0.5, 0.8, -1), "1 mm": (1.0, 1.0, 1.0, -1), "3 mm slices": (0.6, 0.6, 3.0, 2)}
 
 
-def rate(models: list[LoadedModel], region: SimulatedRegion) -> float:
+def rate(models: list[LoadedModel], region: SimulatedRegion | np.ndarray) -> float:
     """Score one region."""
-    return score(region.region, models, device="cpu", threads=torch.get_num_threads()).score
+    seen = region.region if isinstance(region, SimulatedRegion) else region
+    return score(seen, models, device="cpu", threads=torch.get_num_threads()).score
 
 
 def components(region: SimulatedRegion) -> np.ndarray:
@@ -140,6 +144,29 @@ def robustness(models: list[LoadedModel], regions: int) -> dict[str, float]:
     return result | {f"score added by one of the {k}": float(np.mean(v)) for k, v in added.items()}
 
 
+def covering(models: list[LoadedModel], regions: int) -> dict[str, float]:
+    """Measure what the score loses when one EPVS is covered, by the block of section 3.3 or wholly."""
+    lost = {"by the paper's block": [], "wholly": []}
+    hidden = []
+    to_voxel = np.linalg.inv(REGION.affine)
+    for index in range(regions):
+        region = simulate_region(FIRST_SEED + 3 * 10**7 + index, HELD_OUT, count=3 + 2 * index)
+        before, level = rate(models, region.region), mean_level(region.region, region.mask)
+        for lesion in [one for one in region.lesions if one.kind == "epvs"][:3]:
+            tube = np.zeros(region.mask.shape, np.float32)
+            part, tube_part = volume_fraction(lesion.tube, REGION.affine, tube.shape)
+            tube[part] = tube_part
+            centre = to_voxel[:3, :3] @ lesion.tube.centre + to_voxel[:3, 3]
+            block = cover(region.region, region.mask, centre[None], level=level)
+            hidden.append(tube[block != region.region].sum() / tube.sum())
+            near = ndimage.binary_dilation(tube > 0.1, iterations=2)
+            whole = np.where(near, level * region.mask, region.region).astype(np.float32)
+            for image, values in zip((block, whole), lost.values(), strict=True):
+                values.append(before - rate(models, image))
+    result = {f"score lost when one EPVS is covered {how}": float(np.mean(v)) for how, v in lost.items()}
+    return {"part of an EPVS that the paper's block covers": float(np.mean(hidden))} | result
+
+
 def write(results: dict[str, float], model: Path, page: Path) -> None:
     """Put the results into the model's card and the page."""
     path = model / "model.json"
@@ -162,7 +189,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     models = load_models(options.model)
     few = max(options.regions // 6, 2)
-    results = agreement(models, options.regions) | robustness(models, few) | dose_response(models, few)
+    results = agreement(models, options.regions) | robustness(models, few)
+    results |= dose_response(models, few) | covering(models, few)
     write(results, options.model, options.page)
     print(json.dumps(results, indent=2))
 

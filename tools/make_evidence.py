@@ -86,18 +86,23 @@ class Measured:
 
 
 def _region(work: Path, index: int, count: int) -> dict[str, np.ndarray]:
-    """Simulate one region, unless it is there: `roi`, `mask`, `raw` as float16, marked voxels, counts."""
+    """Simulate one region, unless it is there: `roi`, `mask`, `raw` as float16, marked voxels, counts.
+
+    EPVS are marked where the slice of the commissure cuts them, as a rater would.
+    """
     path = work / f"region-{index:04d}.npz"
     if not path.is_file():
         one = simulate_region(FIRST_SEED + index, SCANNER, count=count)
-        to_voxel = np.linalg.inv(REGION.affine)
-        points = one.epvs.loc[one.epvs["in_slice"].astype(bool), ["x", "y", "z"]].to_numpy(float)
+        to_voxel, height = np.linalg.inv(REGION.affine), one.anatomy.commissure[2]
+        tubes = [lesion.tube for lesion in one.lesions if lesion.kind == "epvs"]
+        shown = [tube.points for tube in tubes if tube.crosses(height, 0.5)]
+        points = np.array([line[np.abs(line[:, 2] - height).argmin()] for line in shown]).reshape(-1, 3)
         content = {
             "roi": one.region.astype(np.float16),
             "raw": (one.image * one.mask).astype(np.float16),
             "mask": one.mask.astype(np.float16),
             "marked": points @ to_voxel[:3, :3].T + to_voxel[:3, 3],
-            "middle": np.array((to_voxel @ [0, 0, one.anatomy.commissure[2], 1])[2]),
+            "middle": np.array((to_voxel @ [0, 0, height, 1])[2]),
             "counts": np.array([one.total_count, one.slice_count]),
         }
         np.savez_compressed(path.with_suffix(".tmp.npz"), **content)
