@@ -146,7 +146,7 @@ def _figure_5(curves: pd.DataFrame, most: int) -> str:
         + _markdown(["covered", "mean score"], rows)
         + f"\nThe first covered EPVS lowers the score by {fall:.2f} on average. The paper's block of "
         "1.5 × 1.5 × 4.8 mm covers about half of an EPVS and leaves its ends, which our network counts; one "
-        "that is covered wholly lowers the score by about what one adds "
+        "that is covered wholly takes with it three quarters of what one adds "
         "([measured](default-model.md#on-simulated-scans)). The mean flattens where scans have no EPVS left "
         "to cover.\n\n"
         "![Mean score](figures/evidence-fig5-all.png)\n![By number of marked "
