@@ -4,9 +4,8 @@ Run as ``.venv/bin/python tools/train_default_model.py``. It learns positions fi
 endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume, other fluid), binary
 cross-entropy. The score is then the sum of the density map. Later parts go on at lower rates with what the
 first leaves to be desired: calibres, lengths and clusters that vary more, and fainter fluid. What ships is
-the mean of the weights at the ends of two parts (Izmailov et al. 2018, arXiv 1803.05407).
-A checkpoint is written every `ROUND` steps; each round has its own seed, so that a run that was stopped and
-goes on ends with the weights of one that was not.
+the mean of the weights at the ends of two parts (Izmailov et al. 2018, arXiv 1803.05407). A checkpoint is
+written every `ROUND` steps; rounds have seeds: one that stops and goes on ends with the same weights.
 """
 
 import argparse
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.network.architecture import Architecture, RegressionNetwork, build_network
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_model
+from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.network.scaling import robust_scale
 from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
 from epvs_bids.simulation.region import (
@@ -390,6 +390,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)  # the other core simulates
+    reuse_large_blocks()
     network = train(options)
     set_head(network)
     save_model(options.output, network, describe(options.seed))
