@@ -5,7 +5,7 @@ endlessly simulated regions, three maps of 1 mm cells (EPVS density, EPVS volume
 cross-entropy. The score is then the sum of the density map. Later parts go on at lower rates with what the
 first leaves to be desired: calibres, lengths and clusters that vary more, and fainter fluid. What ships is
 the mean of the weights at the ends of two parts (Izmailov et al. 2018, arXiv 1803.05407). A checkpoint is
-written every `ROUND` steps; rounds have seeds: one that stops and goes on ends with the same weights.
+written every `ROUND` steps, each round with a seed of its own: a run stopped and resumed ends the same.
 """
 
 import argparse
