@@ -161,6 +161,10 @@ def _training(row: Row, name: str, title: str, most: float) -> None:
     row.absolute.append((f"memory of training computed beforehand, {title}", f"{computed / 1e9:.1f} GB"))
 
 
+GTX_1070 = 0.440
+"""Seconds that the paper gives for one region on a GTX 1070."""
+
+
 def cuda() -> Row:
     """Measure scoring and training on a GPU, where there is one."""
     import torch
@@ -168,23 +172,58 @@ def cuda() -> Row:
     quoted = "The paper gives 440 ms for one region on a GTX 1070."
     if not torch.cuda.is_available():
         return Row(notes=[f"CUDA: no GPU was there, so nothing was measured on one. {quoted}"])
-    row = Row(notes=[f"CUDA: measured on {torch.cuda.get_device_name()}. {quoted}"])
-    name = {"name": "paper", "threads": threads()}
-    kinds = (
-        ("one region, float32", "gpu_forward", {**name, "half": False}),
-        ("one region, bfloat16", "gpu_forward", {**name, "half": True}),
-        ("training step, bfloat16 autocast", "gpu_step", {**name, "checkpointing": False}),
-        (
-            "training step, the same with activation checkpointing",
-            "gpu_step",
-            {**name, "checkpointing": True},
-        ),
-    )
-    for title, factory, given in kinds:
-        found = measure(Contender(title, f"benchmarks.networks:{factory}", given), runs=10, warm_up=3)
-        peak = max(value["peak"] for value in found.values) / 1e9
-        scans = f", {1 / found.seconds:.1f} scans a second" if "step" in title else ""
-        row.absolute.append(
-            (f"CUDA: paper's network, {title}", f"{1000 * found.seconds:.1f} ms{scans}, {peak:.2f} GB")
-        )
+    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
+    row = Row(notes=[f"CUDA: measured on {torch.cuda.get_device_name()}, {versions}. {quoted}"])
+    kinds = [
+        *[("paper", "forward", precision, False) for precision in ("float32", "tf32", "bfloat16")],
+        *[("default", "forward", precision, False) for precision in ("float32", "bfloat16")],
+        ("paper", "step", "tf32", False),
+        *[("paper", "step", "bfloat16", checkpointing) for checkpointing in (False, True)],
+        ("small", "step", "bfloat16", False),
+    ]
+    found = {kind: _on_gpu(*kind) for kind in kinds}
+    for kind, one in found.items():
+        row.absolute.append((_gpu_title(*kind), _gpu_figures(kind, one, found)))
+    ours, step = found[kinds[0]], found["paper", "step", "bfloat16", False]
+    share = f"{ours.seconds / GTX_1070:.2g}"
+    row.lines.append(Line("CUDA: paper's network, one region, time", "the paper's GTX 1070: 440 ms", share))
+    faster = ratio(found["paper", "step", "tf32", False].wall, step.wall)
+    row.lines.append(Line("CUDA: training step, paper's network, speed in bfloat16", "TF32", str(faster)))
+    peak = max(value["peak"] for value in step.values)
+    met = peak < GPU_MEMORY
+    what = "CUDA: memory of training, paper's network"
+    row.lines.append(Line(what, "the paper's 8 GB", f"{peak / 1e9:.1f} GB", "≤ 8 GB", met))
     return row
+
+
+def _on_gpu(network: str, kind: str, precision: str, checkpointing: bool) -> Measurement:
+    given = {"name": network, "threads": threads(), "precision": precision}
+    if kind == "step":
+        given["checkpointing"] = checkpointing
+    contender = Contender(f"{network} {precision}", f"benchmarks.networks:gpu_{kind}", given)
+    return measure(contender, runs=20, warm_up=5)
+
+
+def _gpu_title(network: str, kind: str, precision: str, checkpointing: bool) -> str:
+    names = {"paper": "paper's network", "default": "default model", "small": "small configuration"}
+    what = "one region" if kind == "forward" else "training step"
+    more = ", with activation checkpointing" if checkpointing else ""
+    return f"CUDA: {what}, {names[network]}, {precision}{more}"
+
+
+def _gpu_figures(
+    kind: tuple[str, str, str, bool],
+    one: Measurement,
+    all_found: dict[tuple[str, str, str, bool], Measurement],
+) -> str:
+    """Return time, memory, and scans a second of training or how far the score is from float32's."""
+    peak = max(value["peak"] for value in one.values) / 1e9
+    text = (
+        f"{1000 * one.seconds:.3g} ms ({1000 * min(one.wall):.3g}–{1000 * max(one.wall):.3g}), {peak:.2f} GB"
+    )
+    if kind[1] == "step":
+        return f"{text}, {1 / one.seconds:.1f} scans a second"
+    exact = all_found[kind[0], "forward", "float32", False].values[0]["value"]
+    if kind[2] == "float32":
+        return text
+    return f"{text}; score {abs(one.values[0]['value'] / exact - 1):.1g} from float32's"

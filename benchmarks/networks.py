@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +15,13 @@ from torch import Tensor
 from benchmarks.harness import FOLDER
 from epvs_bids.network.architecture import PAPER_INPUT, Architecture, RegressionNetwork, build_network
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, ModelDescription, load_models
+from epvs_bids.network.device import full_precision
 from epvs_bids.network.inference import prepare, score
 from epvs_bids.network.initialisation import initialise
 from epvs_bids.network.losses import LOSSES
 from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.network.options import MODERN, PAPER, TrainingOptions
-from epvs_bids.network.training import autocast, make_optimiser
+from epvs_bids.network.training import make_optimiser
 
 OPTIONS = {"paper": PAPER, "small": MODERN}
 VISUAL_SCORE = 10.0
@@ -61,7 +64,14 @@ def operations(architecture: Architecture) -> float:
     return total + sum(2.0 * a * b for a, b in pairwise(widths))
 
 
-def forward(name: str, threads: int, device: str = "cpu", half: bool = False) -> Callable[[], float]:
+def precision_named(name: str, device: str) -> AbstractContextManager[Any]:
+    """Compute in `float32`, in `tf32` (a GPU's own default), or in `bfloat16` where autocast allows it."""
+    if name == "bfloat16":
+        return torch.autocast(device, dtype=torch.bfloat16)
+    return full_precision() if name == "float32" else nullcontext()
+
+
+def forward(name: str, threads: int, device: str = "cpu", precision: str = "float32") -> Callable[[], float]:
     """Score the region with a network that is ready to run."""
     torch.set_num_threads(threads)
     reuse_large_blocks()
@@ -69,7 +79,7 @@ def forward(name: str, threads: int, device: str = "cpu", half: bool = False) ->
     given = torch.from_numpy(region())[None, None]
 
     def run() -> float:
-        with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        with torch.inference_mode(), precision_named(precision, device):
             return float(network(given.to(device)))
 
     return run
@@ -89,8 +99,13 @@ def _as_loaded(network: RegressionNetwork) -> LoadedModel:
     return LoadedModel(network.eval(), description, "untrained")
 
 
-def training_step(
-    name: str, threads: int, device: str = "cpu", step: bool = True, checkpointing: bool = False
+def training_step(  # noqa: PLR0917 - as in the JSON of the worker
+    name: str,
+    threads: int,
+    device: str = "cpu",
+    precision: str = "float32",
+    step: bool = True,
+    checkpointing: bool = False,
 ) -> Callable[[], float]:
     """Train for one step on one scan, or, with `step` false, only run forward as training does."""
     torch.set_num_threads(threads)
@@ -103,7 +118,7 @@ def training_step(
     given = torch.from_numpy(region())[None, None]
 
     def loss() -> Tensor:
-        with autocast(torch.device(device)):
+        with precision_named(precision, device):
             predicted = network(given.to(device))
         return LOSSES[options.loss](predicted.float() - VISUAL_SCORE)
 
@@ -121,21 +136,25 @@ def training_step(
     return one_step if step else one_forward
 
 
-def gpu_forward(name: str, threads: int, half: bool) -> Callable[[], dict[str, float]]:
-    """Score the region on the GPU; returns the most bytes that it held."""
-    return _on_gpu(forward(name, threads, device="cuda", half=half))
+def gpu_forward(name: str, threads: int, precision: str) -> Callable[[], dict[str, float]]:
+    """Score the region on the GPU; returns the score and the most bytes that torch took there."""
+    return _on_gpu(forward(name, threads, device="cuda", precision=precision))
 
 
-def gpu_step(name: str, threads: int, checkpointing: bool) -> Callable[[], dict[str, float]]:
-    """Train for one step on the GPU; returns the most bytes that it held."""
-    return _on_gpu(training_step(name, threads, device="cuda", checkpointing=checkpointing))
+def gpu_step(
+    name: str, threads: int, precision: str, checkpointing: bool = False
+) -> Callable[[], dict[str, float]]:
+    """Train for one step on the GPU; returns the loss and the most bytes that torch took there."""
+    return _on_gpu(
+        training_step(name, threads, device="cuda", precision=precision, checkpointing=checkpointing)
+    )
 
 
 def _on_gpu(work: Callable[[], float]) -> Callable[[], dict[str, float]]:
     def run() -> dict[str, float]:
         value = work()
         torch.cuda.synchronize()
-        return {"value": value, "peak": float(torch.cuda.max_memory_allocated())}
+        return {"value": value, "peak": float(torch.cuda.max_memory_reserved())}
 
     return run
 

@@ -17,121 +17,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from default_model_recipe import ARCHITECTURE, ORDINARY, ORDINARY_REGIONS, ORDINARY_SEED, PARTS, ROUND, Part
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from epvs_bids.anatomy.roi import RoiParameters
-from epvs_bids.network.architecture import Architecture, RegressionNetwork, build_network
+from epvs_bids.network.architecture import RegressionNetwork, build_network
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_model
+from epvs_bids.network.device import choose_device
 from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.network.scaling import robust_scale
 from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
-from epvs_bids.simulation.region import (
-    REGION,
-    TRAINING,
-    RegionSettings,
-    SimulatedRegion,
-    log_uniform,
-    simulate_region,
-)  # fmt: skip
+from epvs_bids.simulation.region import REGION, TRAINING, SimulatedRegion, simulate_region
 from epvs_bids.simulation.targets import MASS, target_maps
 
 logger = logging.getLogger("train")
 
-ARCHITECTURE = Architecture(
-    channels=((8,), (24, 24, 48, 48)),
-    dilations=((1,), (1, 1, 2, 4)),
-    head="sum",
-    normalisation="batch",
-    scaling="robust",
-    maps=3,
-)
 CELLS = (28, 36, 28)
 SCHEDULE = ((0, 2 / 3, 1), (0, 5 / 9, 1))
 """Share of the steps done, and how far the cosine of the rate has come: it falls faster at the end."""
-BFLOAT16 = torch.cpu._is_avx512_bf16_supported()
-"""Half the time of float32 where the processor computes with it, several times as much where it does not."""
-ROUND = 250
-"""Steps between checkpoints."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Regions:
-    """How regions of a later part vary: EPVS wider and longer, or not, more or less clustered; some faint.
-
-    In the first part what is wide or long is most often two that touch, and is counted so; and where few EPVS
-    are faint, the clear ones are counted for them.
-
-    Parameters
-    ----------
-    calibre, length
-        Ranges in mm of a region's medians.
-    cluster
-        Highest share of the EPVS that lie beside another.
-    faint
-        Share of the regions with `FAINT` fluid.
-    """
-
-    calibre: tuple[float, float]
-    length: tuple[float, float]
-    cluster: float
-    faint: float
-
-    def draw(self, rng: np.random.Generator) -> RegionSettings:
-        """Draw the settings of one region."""
-        calibre, length = log_uniform(rng, self.calibre), log_uniform(rng, self.length)
-        epvs = replace(TRAINING.epvs, calibre=calibre, length=length, cluster=rng.uniform(0, self.cluster))
-        contrast = FAINT if rng.random() < self.faint else TRAINING.epvs_contrast
-        return replace(TRAINING, epvs=epvs, epvs_variation=0.0, epvs_contrast=contrast)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One part of the training.
-
-    Parameters
-    ----------
-    steps
-        A multiple of `ROUND`.
-    rate
-        Highest learning rate.
-    regions
-        How regions vary; None: as `TRAINING` does.
-    count_weight
-        What an error of one EPVS in the count of a patch adds to the loss.
-    kept
-        Whether the weights at its end go into the mean.
-    """
-
-    steps: int
-    rate: float
-    regions: Regions | None = None
-    count_weight: float = 0.2
-    kept: bool = False
-
-
-FAINT = (1.12, 1.6)
-"""Range of the least intensity of fluid in EPVS, relative to the putamen; it concerns PDw of short TR."""
-WIDER = Regions(calibre=(1.15, 1.7), length=(5.0, 8.5), cluster=0.4, faint=0.7)
-CROWDED = Regions(calibre=(1.15, 1.8), length=(4.5, 8.5), cluster=0.6, faint=0.7)
-PARTS = (
-    Part(steps=3750, rate=3e-3),
-    Part(steps=750, rate=7e-4, regions=WIDER),
-    Part(steps=750, rate=5e-4, regions=CROWDED, kept=True),
-    Part(steps=500, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
-    Part(steps=500, rate=3e-4, regions=replace(CROWDED, cluster=0.5, faint=0.3), count_weight=0.3, kept=True),
-)
-ORDINARY: dict[str, tuple[float, float]] = {
-    "noise": (0.01, 0.06),
-    "blur": (0.7, 1.4),
-    "smoothing": (0.0, 0.0),
-    "sharpening": (0.0, 0.0),
-    "texture": (0.3, 2.0),
-    "iron": (0.0, 0.3),
-}
-"""Looks without training's extremes: on such regions of the last part the level of the score is set."""
-ORDINARY_REGIONS = 140
-ORDINARY_SEED = 4_000_000_000
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
 CARD = (
     "Not validated against human raters. Trained on simulated scans only (epvs_bids/simulation): its "
@@ -143,7 +47,7 @@ CARD = (
 
 
 class Patches(IterableDataset):
-    """Patches of endlessly simulated regions with their targets.
+    """Patches of endlessly simulated regions with their targets; each process that makes some makes others.
 
     Parameters
     ----------
@@ -161,7 +65,8 @@ class Patches(IterableDataset):
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield (1, X, Y, Z) patches, (3, x, y, z) targets, and the (1, x, y, z) cells that count."""
         torch.set_num_threads(1)
-        rng = np.random.default_rng(self.seed)
+        process = get_worker_info()
+        rng = np.random.default_rng((*self.seed, process.id if process else 0))
         anatomies: list[Anatomy] = []
         waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         while True:
@@ -205,7 +110,7 @@ def loss_of(
 ) -> torch.Tensor:
     """Cross-entropy of the three maps, less outside the mask, and the error of the patch's count."""
     entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    weights = torch.tensor([1.0, 0.5, 0.1])[None, :, None, None, None]
+    weights = torch.tensor([1.0, 0.5, 0.1], device=logits.device)[None, :, None, None, None]
     place = torch.where(inside, 1.0, 0.3)
     cells = (entropy * weights * place).sum() / place.sum()
     predicted = torch.sigmoid(logits[:, 0]).sum(dim=(1, 2, 3)) / MASS
@@ -248,7 +153,7 @@ class Training:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -257,22 +162,36 @@ class Training:
     def begin_next(self) -> None:
         """Begin the next part with the averaged weights."""
         if PARTS[self.part].kept:
-            self.ends.append({name: value.clone() for name, value in self.average.state_dict().items()})
+            self.ends.append({name: value.cpu().clone() for name, value in self.average.state_dict().items()})
         self.network.load_state_dict(self.average.state_dict())
         self.optimiser = make_optimiser(self.network)
         self.part, self.step = self.part + 1, 0
 
 
-def start(seed: int) -> Training:
+def start(seed: int, device: torch.device) -> Training:
     """Make a network with random weights, and its optimiser."""
     torch.manual_seed(seed)
-    network = build_network(ARCHITECTURE).to(memory_format=torch.channels_last_3d)
+    network = build_network(ARCHITECTURE)
     for layer in network.modules():
         if isinstance(layer, nn.Conv3d) and layer.kernel_size[0] == 3:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     average = build_network(ARCHITECTURE)
     average.load_state_dict(network.state_dict())
-    return Training(network, average, make_optimiser(network))
+    network.to(device, memory_format=torch.channels_last_3d)
+    keep_contiguous(network)
+    return Training(network, average.to(device), make_optimiser(network))
+
+
+def keep_contiguous(network: RegressionNetwork) -> None:
+    """Give dilated layers of an odd number of inputs the plain layout.
+
+    In channels-last oneDNN (torch 2.13, bfloat16) reads memory that nobody wrote for the gradient of their
+    weights, and no two runs are alike.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv3d) and max(layer.dilation) > 1 and layer.in_channels % 16:
+            layer.to(memory_format=torch.contiguous_format)
+            layer.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
 
 
 def make_optimiser(network: RegressionNetwork) -> torch.optim.Optimizer:
@@ -282,13 +201,13 @@ def make_optimiser(network: RegressionNetwork) -> torch.optim.Optimizer:
 
 def train(options: argparse.Namespace) -> RegressionNetwork:
     """Go through all parts, or what is left of them; return the mean of the weights that are kept."""
-    training = start(options.seed)
+    training = start(options.seed, choose_device(options.device))
     if options.checkpoint.exists():
         training.load(options.checkpoint)
     while training.part < len(PARTS):
         part = PARTS[training.part]
         while training.step < part.steps:
-            learn(training, part, options.seed)
+            learn(training, part, options.seed, options.workers)
             training.save(options.checkpoint)
         training.begin_next()
     mean = {
@@ -298,14 +217,14 @@ def train(options: argparse.Namespace) -> RegressionNetwork:
         for name, value in training.average.state_dict().items()
     }
     training.average.load_state_dict(mean)
-    return training.average.eval()
+    return training.average.cpu().eval()
 
 
-def learn(training: Training, part: Part, seed: int) -> None:
-    """Take the steps of one round."""
+def learn(training: Training, part: Part, seed: int, workers: int) -> None:
+    """Take the steps of one round, with regions from as many processes."""
     first = PARTS[0].steps if training.part else 0  # later parts begin with the same seeds
     data = Patches((seed, (first + training.step) // ROUND), part)
-    batches = DataLoader(data, batch_size=4, num_workers=1, prefetch_factor=4)
+    batches = DataLoader(data, batch_size=4, num_workers=workers, prefetch_factor=4)
     losses = []
     for batch, _ in zip(batches, range(ROUND), strict=False):
         losses.append(take_step(training, batch, part))
@@ -316,12 +235,13 @@ def learn(training: Training, part: Part, seed: int) -> None:
 
 def take_step(training: Training, batch: list[torch.Tensor], part: Part) -> float:
     """Learn from one batch; the rate rises for 30 steps and then falls. Return the loss."""
-    patch, target, inside = batch
+    device = next(training.network.parameters()).device
+    patch, target, inside = (tensor.to(device) for tensor in batch)
     warm = min(1, (training.step + 1) / 30)
     falling = 0.5 + 0.5 * math.cos(math.pi * np.interp(training.step / part.steps, *SCHEDULE))
     for group in training.optimiser.param_groups:
         group["lr"] = part.rate * warm * falling + 1e-5
-    with torch.autocast("cpu", torch.bfloat16, enabled=BFLOAT16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=quick_in_bfloat16(device)):
         logits = training.network.train().logits(patch.contiguous(memory_format=torch.channels_last_3d))
     loss = loss_of(logits.float(), target, inside, count_weight=part.count_weight)
     training.optimiser.zero_grad()
@@ -331,6 +251,11 @@ def take_step(training: Training, batch: list[torch.Tensor], part: Part) -> floa
     update_average(training.average, training.network, min(0.99, training.step / (training.step + 10)))
     training.step += 1
     return loss.item()
+
+
+def quick_in_bfloat16(device: torch.device) -> bool:
+    """Whether it takes less time than float32: half where it is built in, else several times as much."""
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
 
 
 @torch.no_grad()
@@ -385,6 +310,8 @@ def main() -> None:
     """Train, set the head, save."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--workers", type=int, default=1, help="processes that simulate; part of the result")
     parser.add_argument("--output", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--checkpoint", type=Path, default=Path("train_default_model.pt"))
     options = parser.parse_args()

@@ -16,9 +16,9 @@ from epvs_bids.analyses.agreement import MEASURES
 from epvs_bids.errors import UsageError
 from epvs_bids.files import read_json, write_json
 from epvs_bids.network.checkpoint import LoadedModel
+from epvs_bids.network.device import choose_device
 from epvs_bids.network.distributed import worker_device, workers
 from epvs_bids.network.fit import TrainingSet, fit_model
-from epvs_bids.network.inference import choose_device
 from epvs_bids.network.options import TrainingOptions
 from epvs_bids.network.state import as_plain
 from epvs_bids.statistics.agreement import agreement

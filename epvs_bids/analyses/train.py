@@ -23,9 +23,9 @@ from epvs_bids.analyses.rated_regions import (
 )
 from epvs_bids.files import write_tsv
 from epvs_bids.network.checkpoint import save_ensemble
+from epvs_bids.network.device import choose_device
 from epvs_bids.network.distributed import Workers, worker_device, workers
 from epvs_bids.network.fit import Fitted, TrainingSet, fit_model, held_out
-from epvs_bids.network.inference import choose_device
 from epvs_bids.network.splits import PARTS, Part, split_by_participant
 from epvs_bids.statistics.agreement import agreement
 

@@ -73,7 +73,8 @@ class MapSaliency(Stage):
         import torch
 
         from epvs_bids.network.checkpoint import load_models
-        from epvs_bids.network.inference import choose_device, prepare
+        from epvs_bids.network.device import choose_device
+        from epvs_bids.network.inference import prepare
         from epvs_bids.network.memory import reuse_large_blocks
         from epvs_bids.network.saliency import saliency, to_native
 

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from epvs_bids.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -55,8 +57,20 @@ def workers() -> Iterator[Workers]:
 
 
 def worker_device(device: torch.device) -> torch.device:
-    """Give each process of a machine a GPU of its own."""
+    """Give each process of a machine a GPU of its own.
+
+    Raises
+    ------
+    UsageError
+        `torchrun` started more processes than there are GPUs.
+    """
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if rank >= gpus:
+            raise UsageError(
+                f"torchrun started more processes than there are GPUs here ({gpus}). "
+                f"Give it --nproc-per-node {gpus}."
+            )
+        device = torch.device("cuda", rank)
         torch.cuda.set_device(device)
     return device

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from epvs_bids.errors import BadDataError, MissingInputError
+from epvs_bids.errors import BadDataError
 from epvs_bids.network.architecture import ConvolutionLayer, RegressionNetwork
 from epvs_bids.network.calibration import apply_calibration
 from epvs_bids.network.checkpoint import LoadedModel
+from epvs_bids.network.device import Device, choose_device, run_on
 from epvs_bids.network.memory import reuse_large_blocks
-
-logger = logging.getLogger(__name__)
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -42,19 +37,6 @@ class Score:
     score: float
     score_sd: float
     per_model: list[float]
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
-
-    Raises
-    ------
-    MissingInputError
-        ``cuda`` where torch sees no GPU.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise MissingInputError("--device cuda: torch sees no GPU here. Use --device cpu, or auto.")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def prepare(network: RegressionNetwork) -> RegressionNetwork:
@@ -96,7 +78,7 @@ def score(
     models : sequence of LoadedModel
         One network or the members of an ensemble.
     device : {"auto", "cpu", "cuda"}
-        Where; ``auto`` takes the GPU that is there. Without memory on it, the CPU takes over with a warning.
+        Where; ``auto`` takes the GPU that is there. Where it refuses, the CPU takes over with a warning.
     threads : int, optional
         CPU threads; what torch is set to when not given.
 
@@ -124,16 +106,9 @@ def score(
 
 
 def _score_one(region: Tensor, model: LoadedModel, device: torch.device) -> float:
-    """Run one network, on the CPU where the GPU has no memory left, and calibrate."""
+    """Run one network, on the CPU where the GPU refuses, and calibrate."""
     network = prepare(model.network)
-    try:
-        raw = _forward(network, region, device)
-    except torch.cuda.OutOfMemoryError:
-        logger.warning(
-            "The GPU has no memory for the network; %s is run on the CPU, which is slower.", model.name
-        )
-        torch.cuda.empty_cache()
-        raw = _forward(network, region, torch.device("cpu"))
+    raw = run_on(device, lambda where: _forward(network, region, where))
     if not np.isfinite(raw):
         raise BadDataError(f"Model {model.name} gives no finite score for this region.")
     return apply_calibration(model.description.calibration, raw)

@@ -18,6 +18,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from epvs_bids.errors import UsageError
+from epvs_bids.network.device import run_on
 
 Method = Literal["gradient", "smoothgrad", "occlusion"]
 
@@ -63,7 +64,7 @@ def saliency(
         region is scan × mask / constant, so that by the chain rule the map is multiplied by the mask. A
         network's derivative is large in the empty rim too, where no scan has any influence.
     device
-        `cpu` or `cuda`.
+        `cpu` or `cuda`; where the GPU refuses, the CPU takes over with a warning.
     seed
         Seed of SmoothGrad's noise.
 
@@ -80,19 +81,33 @@ def saliency(
     if method not in get_args(Method):
         raise UsageError(f"Unknown saliency method {method!r}: {', '.join(get_args(Method))}.")
     networks = [model] if isinstance(model, nn.Module) else list(model)
-    region = torch.from_numpy(np.ascontiguousarray(roi, dtype=np.float32))[None, None].to(device)
-    where = region > 0 if mask is None else torch.from_numpy(mask > HALF)[None, None].to(device)
-    total = torch.zeros_like(region)
+    region = torch.from_numpy(np.ascontiguousarray(roi, dtype=np.float32))[None, None]
+    where = region > 0 if mask is None else torch.from_numpy(mask > HALF)[None, None]
+    result = run_on(torch.device(device), lambda on: _mean_map(networks, region, where, method, seed, on))
+    return result * mask if mask is not None and method != "occlusion" else result
+
+
+def _mean_map(  # noqa: PLR0917
+    networks: Sequence[nn.Module],
+    region: Tensor,
+    inside: Tensor,
+    method: Method,
+    seed: int,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """Average the maps of the networks, made on a device."""
+    given, where = region.to(device), inside.to(device)
+    total = torch.zeros_like(given)
     for network in networks:
         network.eval().to(device)
         if method == "gradient":
-            total += _gradient(network, region)
+            total += _gradient(network, given)
         elif method == "smoothgrad":
-            total += _smoothgrad(network, region, seed)
+            total += _smoothgrad(network, given, seed)
         else:
-            total += _occlusion(network, region, where)
+            total += _occlusion(network, given, where)
     result: NDArray[np.float32] = (total / len(networks))[0, 0].cpu().numpy()
-    return result * mask if mask is not None and method != "occlusion" else result
+    return result
 
 
 def _gradient(network: nn.Module, region: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,19 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from epvs_bids.errors import TryAgainError
 from epvs_bids.network.architecture import RegressionNetwork
 from epvs_bids.network.augmentation import transform
 from epvs_bids.network.board import Board, report
 from epvs_bids.network.data import RegionStore
+from epvs_bids.network.device import full_precision, refusal
 from epvs_bids.network.distributed import Workers
 from epvs_bids.network.losses import LOSSES
-from epvs_bids.network.memory import reuse_large_blocks, use_checkpointing_where_needed
+from epvs_bids.network.memory import (
+    reuse_large_blocks,
+    training_bytes,
+    use_checkpointing_where_needed,
+)
 from epvs_bids.network.options import TrainingOptions
 from epvs_bids.network.state import TrainingState, load_state, save_state, write_history
 from epvs_bids.statistics.icc import intraclass_correlations
@@ -118,6 +124,8 @@ def train(
     ------
     BadDataError
         The checkpoint belongs to other options or data.
+    TryAgainError
+        The GPU has no memory for a step, or does not work.
     """
     reuse_large_blocks()
     run = _start(network, task, options, directory, device=device, workers=workers)
@@ -125,7 +133,8 @@ def train(
         _restore(run)
     board = Board(directory / "tensorboard", run.state.epoch + 1) if workers.leads else None
     while not run.state.stopped:
-        _one_epoch(run)
+        with _refusals_in_words(run):
+            _one_epoch(run)
         if board is not None and run.state.history:
             board.add(run.state.history[-1])
             report(run.state.history, epochs=options.max_epochs, ended=bool(run.state.stopped))
@@ -134,6 +143,20 @@ def train(
     network.load_state_dict(run.state.best_weights or run.state.weights)
     logger.info("Training ended: %s; epoch %d is kept.", run.state.stopped, run.state.best_epoch)
     return Trained(network.eval(), run.state)
+
+
+@contextmanager
+def _refusals_in_words(run: _Run) -> Iterator[None]:
+    """Turn what CUDA reports into an error with a remedy; training has no use for a CPU that takes over."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = refusal(error) if run.device.type == "cuda" else ""
+        if not reason:
+            raise
+        need = f"a training step takes about {training_bytes(run.network) / 1e9:.1f} GB"
+        remedy = "Free it, take another one, or give --device cpu; --resume goes on after the last epoch"
+        raise TryAgainError(f"{reason}; {need}. {remedy}.") from error
 
 
 def _start(
@@ -313,11 +336,14 @@ def predict(
     device: torch.device,
     workers: Workers | None = None,
 ) -> NDArray[np.float64]:
-    """Score regions of a store with a network in training, each process its share; (n,) in EPVS."""
+    """Score regions of a store with a network in training, each process its share; (n,) in EPVS.
+
+    In float32 also on a GPU: what is measured is what later scores scans.
+    """
     together = workers or Workers()
     network.eval()
     scores = torch.zeros(len(indices), dtype=torch.float64)
-    with torch.inference_mode(), autocast(device):
+    with torch.inference_mode(), full_precision():
         for place in range(together.rank, len(indices), together.count):
             region = store.region(int(indices[place])).to(device).float()
             scores[place] = float(network(region))

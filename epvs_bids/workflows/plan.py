@@ -141,7 +141,7 @@ def examine_model(choice: str, device: str) -> tuple[ModelPlan, RoiParameters]:
         As in the settings; not `none`.
     """
     from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
-    from epvs_bids.network.inference import choose_device
+    from epvs_bids.network.device import choose_device
 
     choose_device(device)
     folder = DEFAULT_MODEL if choice == "default" else Path(choice)

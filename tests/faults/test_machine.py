@@ -164,7 +164,6 @@ def test_gpu_without_memory(
 
     monkeypatch.setattr(inference, "_forward", full)
     monkeypatch.setattr(inference, "choose_device", lambda _: torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     assert inference.score(region, models).score == expected
     assert mark.kwargs["says"] in caplog.text
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from epvs_bids.errors import BadDataError, MissingInputError
+from epvs_bids.errors import BadDataError
 from epvs_bids.network import inference
-from epvs_bids.network.architecture import COUNTING, RegressionNetwork, build_network
+from epvs_bids.network.architecture import COUNTING, build_network
 from epvs_bids.network.checkpoint import LoadedModel, ModelDescription
 
 SHAPE = (40, 36, 32)
@@ -71,27 +70,3 @@ def test_regions_that_the_model_does_not_know_are_refused(roi: np.ndarray) -> No
         inference.score(roi[:30], [model(1)], device="cpu")
     with pytest.raises(BadDataError, match="not finite"):
         inference.score(np.full(SHAPE, np.nan, dtype=np.float32), [model(1)], device="cpu")
-
-
-def test_without_gpu_memory_the_cpu_takes_over(
-    roi: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    expected = inference.score(roi, [model(1)], device="cpu").score
-    forward = inference._forward
-
-    def full(network: RegressionNetwork, region: torch.Tensor, device: torch.device) -> float:
-        if device.type == "cuda":
-            raise torch.cuda.OutOfMemoryError
-        return forward(network, region, device)
-
-    monkeypatch.setattr(inference, "_forward", full)
-    monkeypatch.setattr(inference, "choose_device", lambda _name: torch.device("cuda"))
-    with caplog.at_level(logging.WARNING):
-        assert inference.score(roi, [model(1)]).score == expected
-    assert "no memory" in caplog.text
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_where_there_is_none_is_an_error() -> None:
-    with pytest.raises(MissingInputError, match="no GPU"):
-        inference.choose_device("cuda")

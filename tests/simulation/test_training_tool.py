@@ -13,7 +13,10 @@ import torch
 TOOL = Path(__file__).parents[2] / "tools" / "train_default_model.py"
 
 
-def load_tool() -> ModuleType:
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The tool, with the recipe beside it."""
+    monkeypatch.syspath_prepend(str(TOOL.parent))
     spec = importlib.util.spec_from_file_location("train_default_model", TOOL)
     assert spec is not None
     assert spec.loader is not None
@@ -22,11 +25,14 @@ def load_tool() -> ModuleType:
     return module
 
 
+def options_for(checkpoint: Path) -> argparse.Namespace:
+    return argparse.Namespace(seed=3, checkpoint=checkpoint, device="cpu", workers=1)
+
+
 @pytest.mark.slow
 def test_stopped_training_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tool = load_tool()
     monkeypatch.setattr(tool, "ROUND", 1)
     parts = (
         tool.Part(steps=1, rate=3e-3),
@@ -35,7 +41,7 @@ def test_stopped_training_goes_on_to_the_same_weights(
     )
     monkeypatch.setattr(tool, "PARTS", parts)
     torch.set_num_threads(1)
-    whole = tool.train(argparse.Namespace(seed=3, checkpoint=tmp_path / "whole.pt"))
+    whole = tool.train(options_for(tmp_path / "whole.pt"))
     learn, calls = tool.learn, list[int]()
 
     def stopped(*arguments: object) -> None:
@@ -44,7 +50,7 @@ def test_stopped_training_goes_on_to_the_same_weights(
         calls.append(1)
         learn(*arguments)
 
-    options = argparse.Namespace(seed=3, checkpoint=tmp_path / "stopped.pt")
+    options = options_for(tmp_path / "stopped.pt")
     monkeypatch.setattr(tool, "learn", stopped)
     with pytest.raises(KeyboardInterrupt):
         tool.train(options)
@@ -55,9 +61,8 @@ def test_stopped_training_goes_on_to_the_same_weights(
 
 
 @pytest.mark.slow
-def test_the_level_makes_the_mean_score_the_mean_count() -> None:
-    tool = load_tool()
-    network = tool.start(3).average.eval()
+def test_the_level_makes_the_mean_score_the_mean_count(tool: ModuleType) -> None:
+    network = tool.start(3, torch.device("cpu")).average.eval()
     tool.set_head(network, number=3)
     regions = list(tool.ordinary_regions(3))
     with torch.no_grad():
