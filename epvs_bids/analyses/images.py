@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from epvs_bids.analyses.outputs import Region
+from epvs_bids.anatomy.commissure import find_commissure
 from epvs_bids.anatomy.images import load_volume
 from epvs_bids.errors import BadDataError, MissingInputError
-
-COMMISSURE_Z = -5.0
-"""Height (mm, MNI152) of the anterior commissure, whose slice raters count in."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class RegionImages:
     @property
     def rated_slice(self) -> int:
         """Index along Z of the slice of the anterior commissure, or the middle one where it lies outside."""
-        index = round(float((COMMISSURE_Z - self.affine[2, 3]) / self.affine[2, 2]))
+        height = find_commissure(self.mask, self.affine)[2]
+        index = round(float((height - self.affine[2, 3]) / self.affine[2, 2]))
         depth = self.roi.shape[2]
         return index if 0 <= index < depth else depth // 2
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from epvs_bids.anatomy.commissure import find_commissure
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING
 from epvs_bids.reports import outputs, style
@@ -18,7 +19,6 @@ from epvs_bids.reports.outputs import Row, Scan, number, passed
 from epvs_bids.reports.run import flat
 from epvs_bids.reports.template import template_image
 from epvs_bids.reports.volumes import (
-    ANTERIOR_COMMISSURE,
     Image,
     Point,
     centre,
@@ -211,8 +211,8 @@ def _plane_view(output_dir: Path, scan: Scan, head: Image, mask: Image) -> dict[
 
 
 def _level(scan: Scan, mask: Image) -> Point:
-    """Where to look first: the anterior commissure in template space, else the middle of the mask."""
-    return ANTERIOR_COMMISSURE if scan.space.startswith("MNI") else centre(mask)
+    """Where to look first: the person's anterior commissure in template space, else the mask's middle."""
+    return find_commissure(mask.data, mask.affine) if scan.space.startswith("MNI") else centre(mask)
 
 
 def _viewer_volumes(images: Mapping[str, Image], mask: Image) -> dict[str, str]:

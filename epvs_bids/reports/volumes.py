@@ -24,12 +24,6 @@ Limits = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
 SAGITTAL, CORONAL, AXIAL = 0, 1, 2
 
-ANTERIOR_COMMISSURE: Point = (0.0, 3.0, -5.0)
-"""Where the commissure crosses the midline in MNI152 space, in mm.
-
-Mean of the AFIDs placements in MNI152NLin2009cAsym: (-0.2, 2.9, -4.9) (Lau et al. 2019,
-doi:10.1002/hbm.24693)."""
-
 
 @dataclass(frozen=True)
 class Image:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from epvs_bids.reports import style
 from epvs_bids.reports.figures import OUTLINE, cohort_context, planes, region_mosaic, standard_cuts
-from epvs_bids.reports.volumes import ANTERIOR_COMMISSURE, AXIAL, Image
+from epvs_bids.reports.volumes import AXIAL, Image
 
 AFFINE = np.array([[2.0, 0, 0, -40], [0, 2, 0, -40], [0, 0, 2, -40], [0, 0, 0, 1]])
 
@@ -32,7 +32,7 @@ def _titles(figure: Figure) -> list[str]:
 
 
 def test_planes_say_where_they_are(scan: Image, mask: Image) -> None:
-    cuts = standard_cuts(ANTERIOR_COMMISSURE, (0.0, 0.0, 0.0))
+    cuts = standard_cuts((0.0, 3.0, -5.0), (0.0, 0.0, 0.0))
     figure = planes(scan, cuts, limits=scan.limits, mask=mask, spacing=2.0)
     assert _titles(figure) == [
         "axial z = −5 mm",

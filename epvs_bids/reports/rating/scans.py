@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from epvs_bids.anatomy.commissure import TEMPLATE_COMMISSURE, find_commissure
 from epvs_bids.reports.outputs import entity
+from epvs_bids.reports.volumes import read_image
 
 SUFFIXES = ("PDw", "T2w", "PDT2")
 """Contrasts by preference: one scan a session is rated."""
@@ -33,6 +35,17 @@ class Scan:
     session_id: str
     image: Path
     transform: Path
+
+    @property
+    def commissure(self) -> float:
+        """Height (template mm) of the person's anterior commissure; the template's where there is no mask."""
+        mask = self.image.with_name(
+            self.image.name.partition("_desc-preproc_")[0] + "_label-BG_desc-smooth_probseg.nii.gz"
+        )
+        if not mask.is_file():
+            return TEMPLATE_COMMISSURE[2]
+        basal_ganglia = read_image(mask)
+        return find_commissure(basal_ganglia.data, basal_ganglia.affine)[2]
 
 
 def _suffix(path: Path) -> str:

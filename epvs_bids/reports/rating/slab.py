@@ -11,15 +11,6 @@ from numpy.typing import NDArray
 from epvs_bids.anatomy.image_files import open_derivative
 from epvs_bids.errors import BadDataError
 
-AC_LEVEL = -4.9
-"""Height (mm, RAS) of the anterior commissure in MNI152NLin2009cAsym.
-
-Mean of the placements published by the AFIDs project (Lau et al. 2019, Human Brain Mapping 40:4163,
-doi:10.1002/hbm.24693; `tpl-MNI152NLin2009cAsym_afids.fcsv`): x −0.2, y 2.9, z −4.9. In MNI152NLin2009cSym
-it is at z −4.8, the same slice of a 0.5 mm grid. The registration is rigid, so a person's own commissure may
-lie a few millimetres off: the rater can count in another slice.
-"""
-
 HALF_HEIGHT = 30.0
 """Slices are shown up to this far (mm) above and below the commissure: all of the basal ganglia."""
 
@@ -121,7 +112,7 @@ def _around(point: Point, affine: NDArray[np.float64], shape: tuple[int, ...]) -
     return tuple(bounds)
 
 
-def load_slab(path: Path, *, level: float = AC_LEVEL, half_height: float = HALF_HEIGHT) -> Slab:
+def load_slab(path: Path, *, level: float, half_height: float = HALF_HEIGHT) -> Slab:
     """Read the axial slices around the anterior commissure.
 
     Parameters
@@ -129,7 +120,7 @@ def load_slab(path: Path, *, level: float = AC_LEVEL, half_height: float = HALF_
     path
         A scan on the template's grid: 3D, axes along right, anterior and superior.
     level
-        Height (mm) of the commissure.
+        Height (mm) of the commissure in this person.
     half_height
         How far (mm) above and below it slices are read.
 

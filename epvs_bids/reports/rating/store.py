@@ -239,7 +239,7 @@ class Store:
             return self._slabs.get(scan.name)
 
     def _load(self, scan: Scan) -> Slab:
-        slab = load_slab(scan.image)
+        slab = load_slab(scan.image, level=scan.commissure)
         with self._cache:
             self._slabs[scan.name] = slab
             while len(self._slabs) > KEPT_SLABS:

@@ -16,7 +16,7 @@ from .phantom import phantom_file
 @pytest.fixture
 def slab(tmp_path: Path) -> Slab:
     (tmp_path / "scan.nii.gz").write_bytes(phantom_file())
-    return load_slab(tmp_path / "scan.nii.gz")
+    return load_slab(tmp_path / "scan.nii.gz", level=-4.9)
 
 
 @pytest.mark.parametrize("name", ["A", "Anna", "h-a", "x1y"])
