@@ -1,7 +1,7 @@
 """Set simulated regions beside those of real scans: one figure, one table of histograms and power spectra.
 
 Run as ``.venv/bin/python tools/compare_with_scans.py OUTPUT_DIR FIGURE`` after the participant level. Each
-real region gets three simulated ones of its contrast and voxel size; the same window for all.
+real region gets three simulated ones of its contrast, voxel size and noise; the same window for all.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
+from default_model_recipe import ORDINARY
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from scipy import ndimage
 
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.outputs import Region, find_regions
-from epvs_bids.simulation.region import TRAINING, RegionSettings, simulate_region
+from epvs_bids.simulation.anatomy import draw_anatomy, draw_person
+from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, simulate_region
 
 SIMULATED = 3
 PERCENTILES = (5, 25, 75, 95)
@@ -35,15 +37,26 @@ def look(image: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.fl
     return np.concatenate([np.percentile(image[inside], PERCENTILES), bands]) / median
 
 
-def protocol_like(region: Region) -> RegionSettings:
-    """Make settings that simulate regions with the contrast and the voxels of a scan."""
+def protocol_like(region: Region, grain: float) -> RegionSettings:
+    """Make settings that simulate regions of ordinary look with the contrast, voxels and noise of a scan.
+
+    Of the noise levels that training has, the one is taken with which a simulated region has the scan's
+    standard deviation in the finest band; little rotation is left, as registration leaves it.
+    """
     labels = next(region.image.parent.glob(f"{region.scan}_desc-aseg_dseg.nii.gz"))
     image = nib.as_closest_canonical(nib.load(labels))
     x, y, z = (float(size) for size in image.header.get_zooms()[:3])
     suffix = region.image.name.split(".")[0].rpartition("_")[2]
     contrast = "PDw" if suffix.startswith("PD") else "T2w"
     size = (x, y, z, int(np.argmax((x, y, z))) if max(x, y, z) > 1.5 * min(x, y, z) else -1)
-    return replace(TRAINING, contrasts=(contrast,), voxel_sizes=(size,))
+    settings = replace(TRAINING, **ORDINARY, contrasts=(contrast,), voxel_sizes=(size,), pose=0.03)
+    anatomy = draw_anatomy(draw_person(np.random.default_rng(1), pose=0.03), REGION)
+    candidates = [replace(settings, noise=(level, level)) for level in np.geomspace(*TRAINING.noise, 8)]
+    distances = []
+    for candidate in candidates:
+        made = [simulate_region(seed, candidate, anatomy=anatomy) for seed in range(6990, 6993)]
+        distances.append(abs(np.mean([look(one.image, one.mask)[len(PERCENTILES)] for one in made]) - grain))
+    return candidates[int(np.argmin(distances))]
 
 
 def show(axes: Axes, image: NDArray[np.float32], mask: NDArray[np.float32], level: int, title: str) -> None:
@@ -68,17 +81,18 @@ def main() -> None:
     print("| | 5th, 25th, 75th, 95th percentile | bands |\n| --- | --- | --- |")
     for row, region in enumerate(regions):
         real = read_region(region)
-        settings = protocol_like(region)
+        of_real = look(real.scan, real.mask)
+        settings = protocol_like(region, grain=float(of_real[len(PERCENTILES)]))
         show(panels[row, 0], real.scan, real.mask, real.rated_slice, region.scan)
         looks = []
         for index in range(SIMULATED):
-            made = simulate_region(7000 + index, settings, count=(2, 8, 14)[index])
+            made = simulate_region(7000 + SIMULATED * row + index, settings, count=(2, 8, 14)[index])
             affine = made.anatomy.box.affine
             level = round((made.anatomy.commissure[2] - affine[2, 3]) / affine[2, 2])
             show(panels[row, 1 + index], made.image, made.mask, level, f"simulated {settings.contrasts[0]}")
             looks.append(look(made.image, made.mask))
         for name, values in (
-            (region.scan, look(real.scan, real.mask)),
+            (region.scan, of_real),
             ("simulated", np.mean(looks, axis=0)),
         ):
             shares, bands = (

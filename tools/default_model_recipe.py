@@ -79,7 +79,7 @@ FAINT = (1.12, 1.6)
 WIDER = Regions(calibre=(1.15, 1.7), length=(5.0, 8.5), cluster=0.4, faint=0.7)
 CROWDED = Regions(calibre=(1.15, 1.8), length=(4.5, 8.5), cluster=0.6, faint=0.7)
 PARTS = (
-    Part(steps=3750, rate=3e-3),
+    Part(steps=3250, rate=3e-3),
     Part(steps=750, rate=7e-4, regions=WIDER),
     Part(steps=750, rate=5e-4, regions=CROWDED, kept=True),
     Part(steps=500, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
@@ -91,6 +91,7 @@ ORDINARY: dict[str, tuple[float, float]] = {
     "smoothing": (0.0, 0.0),
     "sharpening": (0.0, 0.0),
     "texture": (0.3, 2.0),
+    "transition": (0.5, 1.2),
     "iron": (0.0, 0.3),
 }
 """Looks without training's extremes: on such regions of the last part the level of the score is set."""

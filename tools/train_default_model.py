@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from default_model_recipe import ARCHITECTURE, ORDINARY, ORDINARY_REGIONS, ORDINARY_SEED, PARTS, ROUND, Part
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
 from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.network.architecture import RegressionNetwork, build_network
@@ -34,6 +34,7 @@ from epvs_bids.simulation.targets import MASS, target_maps
 logger = logging.getLogger("train")
 
 CELLS = (28, 36, 28)
+BATCH = 4
 SCHEDULE = ((0, 2 / 3, 1), (0, 5 / 9, 1))
 """Share of the steps done, and how far the cosine of the rate has come: it falls faster at the end."""
 PATCH = tuple(2 * (size + ARCHITECTURE.margin) for size in CELLS)
@@ -44,6 +45,10 @@ CARD = (
     "ganglia on PDw and T2w of adults; children, large infarcts and tumours were never seen. Recipe, "
     "numbers and misses: docs/default-model.md."
 )
+
+
+MIXED = 28
+"""Patches that one process draws from; where there are several, a batch is of several of them anyway."""
 
 
 class Patches(IterableDataset):
@@ -67,6 +72,7 @@ class Patches(IterableDataset):
         torch.set_num_threads(1)
         process = get_worker_info()
         rng = np.random.default_rng((*self.seed, process.id if process else 0))
+        mixed = MIXED if not process or process.num_workers == 1 else 8
         anatomies: list[Anatomy] = []
         waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         while True:
@@ -82,7 +88,7 @@ class Patches(IterableDataset):
             maps = torch.from_numpy(target_maps(region))
             mask = torch.from_numpy(region.mask[::2, ::2, ::2] > 0.02)[None]
             waiting += [cut(rng, scaled, maps, mask, side) for side in (0, 1, 0, 1)]
-            while len(waiting) > 28:
+            while len(waiting) > mixed:
                 chosen = int(rng.integers(len(waiting)))
                 yield waiting[chosen] if rng.random() < 0.5 else waiting.pop(chosen)
 
@@ -224,9 +230,10 @@ def learn(training: Training, part: Part, seed: int, workers: int) -> None:
     """Take the steps of one round, with regions from as many processes."""
     first = PARTS[0].steps if training.part else 0  # later parts begin with the same seeds
     data = Patches((seed, (first + training.step) // ROUND), part)
-    batches = DataLoader(data, batch_size=4, num_workers=workers, prefetch_factor=4)
+    patches = iter(DataLoader(data, batch_size=None, num_workers=workers, prefetch_factor=16))
     losses = []
-    for batch, _ in zip(batches, range(ROUND), strict=False):
+    for _ in range(ROUND):
+        batch = default_collate([next(patches) for _ in range(BATCH)])
         losses.append(take_step(training, batch, part))
         if training.step % 50 == 0:
             done = f"part {training.part + 1}, step {training.step} of {part.steps}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
@@ -46,7 +47,9 @@ def run_on(device: torch.device, work: Callable[[torch.device], _Result]) -> _Re
     if device.type != "cuda":
         return work(device)
     try:
-        with full_precision():
+        with full_precision(), warnings.catch_warnings():
+            # Autograd's own thread makes its context as it goes along, and torch warns each time.
+            warnings.filterwarnings("ignore", message="Attempting to run cuBLAS")
             return work(device)
     except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one, and so is all else that CUDA reports
         reason = refusal(error)

@@ -29,7 +29,7 @@ REGION = Box(shape=(168, 128, 84), voxel_size=0.5)
 class RegionSettings:
     """What regions vary in.
 
-    Each pair is a range; noise and texture are uniform in their logarithm, the rest is uniform.
+    Each pair is a range; noise, texture and transition are uniform in their logarithm, the rest is uniform.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class RegionSettings:
         Fraction of fluid inside EPVS.
     epvs_contrast
         Least intensity of the fluid relative to the putamen (the paper's PD shows EPVS bright).
-    texture, grain
-        Scale of `Texture`, and the size of its grains in mm.
+    texture, grain, transition
+        Scale of `Texture`, the size of its grains in mm, and how gradually one tissue becomes the next.
     iron
         Fraction by which iron shortens T2 of the pallidum, more with age (and of the others in part).
     jitter
@@ -101,6 +101,7 @@ class RegionSettings:
     epvs_contrast: tuple[float, float] = (1.3, 2.5)
     texture: tuple[float, float] = (0.2, 4.0)
     grain: tuple[float, float] = (1.0, 2.5)
+    transition: tuple[float, float] = (0.4, 1.4)
     iron: tuple[float, float] = (0.0, 0.5)
     jitter: tuple[float, float] = (0.0, 0.08)
     mask_error: tuple[float, float] = (0.2, 0.9)
@@ -125,6 +126,7 @@ HELD_OUT = RegionSettings(
     epvs_contrast=(1.4, 2.2),
     texture=(0.3, 2.5),
     grain=(1.5, 1.5),
+    transition=(0.5, 1.0),
     iron=(0.0, 0.25),
 )
 """Another calibre distribution and resolution, more lacunes; looks without training's extremes."""
@@ -207,8 +209,8 @@ def simulate_region(
     scan_number
         Another number scans the same person again: voxels, noise, bias field and segmentation are new.
     """
-    rng, about_mimics, about_epvs, about_look, about_scan = (
-        np.random.default_rng((seed, part, scan_number if part == 4 else 0)) for part in range(5)
+    rng, about_mimics, about_epvs, about_look, about_scan, about_borders = (
+        np.random.default_rng((seed, part, scan_number if part == 4 else 0)) for part in range(6)
     )
     drawn = draw_count(rng, *settings.counts, most=settings.max_count)
     count = drawn if count is None else count
@@ -220,7 +222,12 @@ def simulate_region(
     lesions = (*mimics, *extra, *epvs)
     contrast, intensities, fluid = _draw_look(about_look, settings)
     amount = log_uniform(about_look, settings.texture)
-    texture = Texture(fine=0.02 * amount, coarse=0.03 * amount, grain=about_look.uniform(*settings.grain))
+    texture = Texture(
+        fine=0.02 * amount,
+        coarse=0.03 * amount,
+        grain=about_look.uniform(*settings.grain),
+        transition=log_uniform(about_borders, settings.transition),
+    )
     image = paint(about_look, anatomy, intensities, texture)
     labels = add_lesions(image, lesions, anatomy.box, fluid=fluid)
     if about_look.random() < settings.extracted:
