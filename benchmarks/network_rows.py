@@ -173,7 +173,8 @@ def cuda() -> Row:
     if not torch.cuda.is_available():
         return Row(notes=[f"CUDA: no GPU was there, so nothing was measured on one. {quoted}"])
     versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
-    row = Row(notes=[f"CUDA: measured on {torch.cuda.get_device_name()}, {versions}. {quoted}"])
+    explained = "Memory is what torch reserved; the paper's network has untrained weights."
+    row = Row(notes=[f"CUDA: measured on {torch.cuda.get_device_name()}, {versions}. {quoted} {explained}"])
     kinds = [
         *[("paper", "forward", precision, False) for precision in ("float32", "tf32", "bfloat16")],
         *[("default", "forward", precision, False) for precision in ("float32", "bfloat16")],

@@ -128,33 +128,33 @@ def train(
         The GPU has no memory for a step, or does not work.
     """
     reuse_large_blocks()
-    run = _start(network, task, options, directory, device=device, workers=workers)
-    if resume and (directory / CHECKPOINT).is_file():
-        _restore(run)
-    board = Board(directory / "tensorboard", run.state.epoch + 1) if workers.leads else None
-    while not run.state.stopped:
-        with _refusals_in_words(run):
+    with _refusals_in_words(network):
+        run = _start(network, task, options, directory, device=device, workers=workers)
+        if resume and (directory / CHECKPOINT).is_file():
+            _restore(run)
+        board = Board(directory / "tensorboard", run.state.epoch + 1) if workers.leads else None
+        while not run.state.stopped:
             _one_epoch(run)
-        if board is not None and run.state.history:
-            board.add(run.state.history[-1])
-            report(run.state.history, epochs=options.max_epochs, ended=bool(run.state.stopped))
-    if board is not None:
-        board.close()
+            if board is not None and run.state.history:
+                board.add(run.state.history[-1])
+                report(run.state.history, epochs=options.max_epochs, ended=bool(run.state.stopped))
+        if board is not None:
+            board.close()
     network.load_state_dict(run.state.best_weights or run.state.weights)
     logger.info("Training ended: %s; epoch %d is kept.", run.state.stopped, run.state.best_epoch)
     return Trained(network.eval(), run.state)
 
 
 @contextmanager
-def _refusals_in_words(run: _Run) -> Iterator[None]:
+def _refusals_in_words(network: RegressionNetwork) -> Iterator[None]:
     """Turn what CUDA reports into an error with a remedy; training has no use for a CPU that takes over."""
     try:
         yield
     except RuntimeError as error:
-        reason = refusal(error) if run.device.type == "cuda" else ""
+        reason = refusal(error)
         if not reason:
             raise
-        need = f"a training step takes about {training_bytes(run.network) / 1e9:.1f} GB"
+        need = f"a training step takes about {training_bytes(network) / 1e9:.1f} GB"
         remedy = "Free it, take another one, or give --device cpu; --resume goes on after the last epoch"
         raise TryAgainError(f"{reason}; {need}. {remedy}.") from error
 

@@ -108,8 +108,7 @@ def test_an_error_of_ours_is_no_refusal() -> None:
 def test_training_on_a_gpu_without_memory_ends_with_a_remedy(
     spotted: Spotted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(run: training._Run, _epoch: int) -> float:
-        run.device = CUDA  # as far as this test goes, where there is none
+    def full(_run: training._Run, _epoch: int) -> float:
         raise torch.cuda.OutOfMemoryError
 
     monkeypatch.setattr(training, "_train_epoch", full)
