@@ -145,7 +145,7 @@ def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool, samp
     Only the image that is sampled needs a mask beyond its box: Elastix takes none of the moving one.
     """
     if mask is None:
-        return thin_out(image.data, image.affine, np.ones(image.data.shape, dtype=np.bool_))
+        return thin_out(image.data, image.affine, None)
     reach = tuple(max(round(_RIM / size), 1) for size in image.voxel_sizes)
     box = bounding_box(mask, margin=reach)  # nothing outside it is looked at
     data = np.where(mask[box], image.data[box], np.float32(0)) if blank else image.data[box]
@@ -247,10 +247,8 @@ def register_to_template(
         initial=None if start is None else start[0],
         seed=seed,
     )
-    whole = Thin(scan.data, np.ones(scan.data.shape, dtype=np.bool_), scan.affine)
-    here, turned = turned_information(
-        Thin(template.data, template_mask, template.affine), whole, found.matrix
-    )
+    fixed = Thin(template.data, template_mask, template.affine)
+    here, turned = turned_information(fixed, scan, found.matrix)
     return replace(found, turned=turned / here if here > 0 else float("nan"))
 
 
