@@ -13,7 +13,12 @@ SECTIONS = {
     "The command line and the data set": ("faults/test_inputs.py",),
     "Scans and segmentations": ("faults/test_damaged_scans.py", "faults/test_segmentations.py"),
     "Odd scans, labels and choices": ("faults/test_variety.py",),
-    "Machine and cluster": ("faults/test_machine.py", "faults/test_streams.py", "container/test_slurm.py"),
+    "Machine and cluster": (
+        "faults/test_machine.py",
+        "faults/test_gpu.py",
+        "faults/test_streams.py",
+        "container/test_slurm.py",
+    ),
     "Tables and the group level": ("faults/test_tables.py",),
     "Training": ("network/test_training.py",),
     "Security and privacy": ("faults/test_security.py", "reports/rating/test_server.py"),

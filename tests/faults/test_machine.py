@@ -141,33 +141,6 @@ def test_no_network_no_home(mark: pytest.Mark) -> None:
     assert done.stdout.split()[-1] == mark.kwargs["says"]
 
 
-@pytest.mark.fault(
-    "The GPU has no memory left", says="The GPU has no memory", code=0, keeps="the score, made on the CPU"
-)
-def test_gpu_without_memory(
-    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mark: pytest.Mark
-) -> None:
-    import torch
-
-    from epvs_bids.network import inference
-    from epvs_bids.network.checkpoint import load_models
-
-    models = load_models(model)
-    region = np.random.default_rng(1).random((168, 128, 84), dtype=np.float32)
-    expected = inference.score(region, models, device="cpu").score
-    forward = inference._forward
-
-    def full(network: torch.nn.Module, roi: torch.Tensor, device: torch.device) -> float:
-        if device.type == "cuda":
-            raise torch.cuda.OutOfMemoryError
-        return forward(network, roi, device)
-
-    monkeypatch.setattr(inference, "_forward", full)
-    monkeypatch.setattr(inference, "choose_device", lambda _: torch.device("cuda"))
-    assert inference.score(region, models).score == expected
-    assert mark.kwargs["says"] in caplog.text
-
-
 @pytest.fixture
 def cohort(
     head: Head, describe_dataset: Callable[[Path], Path], add_scan: Callable[..., Path], tmp_path: Path

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import pytest
+
 from epvs_bids.reports.rating.scans import find_scans
 
-from .phantom import write_scan
+from .phantom import phantom, write_scan
 
 
 def test_one_scan_a_session_and_reasons_for_the_rest(output: Path) -> None:
@@ -25,3 +29,15 @@ def test_one_scan_a_session_and_reasons_for_the_rest(output: Path) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     assert find_scans(tmp_path / "nowhere") == ([], [])
+
+
+def test_the_slice_that_opens_is_that_of_the_persons_own_commissure(tmp_path: Path) -> None:
+    image = write_scan(tmp_path, "01")
+    (scan,), _ = find_scans(tmp_path)
+    assert scan.commissure == -4.9  # the template's, where no mask tells the person's
+    head = phantom()
+    mask = np.zeros(head.shape, np.float32)
+    mask[:, :, 30:37] = 1  # z from 2 to 5 mm
+    name = image.name.replace("_desc-preproc_PDw", "_label-BG_desc-smooth_probseg")
+    nib.save(nib.Nifti1Image(mask, head.affine), image.with_name(name))
+    assert scan.commissure == pytest.approx(3.5 - 6)
