@@ -77,7 +77,7 @@ class Texture:
     coarse: float = 0.03
     grain: float = 1.5
     fluid: float = 0.08
-    transition: float = 0.5
+    transition: float = 0.8
 
 
 def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, texture: Texture) -> Array:

@@ -56,6 +56,20 @@ def test_thick_slices_hide_thin_spaces(anatomy: Anatomy, region: SimulatedRegion
     assert np.mean(visible_contrast(hidden)) < np.mean(visible_contrast(region))
 
 
+def test_borders_are_as_gradual_as_asked(anatomy: Anatomy) -> None:
+    def step_at_the_pallidum(transition: float) -> float:
+        settings = replace(TRAINING, contrasts=("T2w",), noise=(1e-4, 1e-4), texture=(1e-3, 1e-3))
+        settings = replace(settings, transition=(transition, transition), voxel_sizes=((0.5, 0.5, 0.5, -1),))
+        image = simulate_region(3, settings, anatomy=anatomy, count=0).image
+        pallidum = anatomy.tissues == TISSUES.index("pallidum")
+        putamen = anatomy.tissues == TISSUES.index("putamen")
+        border = pallidum[1:] & putamen[:-1]
+        return float(np.median((image[:-1] - image[1:])[border]))
+
+    sharp, soft = step_at_the_pallidum(0.4), step_at_the_pallidum(1.4)
+    assert 0 < soft < 0.6 * sharp
+
+
 def test_targets_add_up_to_the_count(region: SimulatedRegion) -> None:
     density, tubes, fluid = target_maps(region)
     assert density.shape == (84, 64, 42)
