@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -25,6 +26,10 @@ BASAL_GANGLIA: dict[int, str] = {
 
 _OUTSIDE_BRAIN = frozenset({0, 165, 258, 259})
 """Background, skull, soft tissue of the head and of the eyes and skin, as SAMSEG labels them."""
+
+
+_THREADS = 2
+"""Of labelling parts, as of Elastix."""
 
 
 def basal_ganglia_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -93,15 +98,36 @@ def brain_mask(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
         inside &= label != labels[box].T
     if not inside.any():
         return whole
-    parts, n_parts = ndimage.label(inside)
+    parts, n_parts = connected_parts(inside)
     if n_parts > 1:
         boxes = ndimage.find_objects(parts)
         sizes = [np.count_nonzero(parts[place] == part) for part, place in enumerate(boxes, start=1)]
         inside = parts == 1 + int(np.argmax(sizes))
     # Holes are background that does not meet the box's rim; a sixth of binary_fill_holes' time.
-    background, _ = ndimage.label(np.pad(~inside, 1, constant_values=True))
+    background, _ = connected_parts(np.pad(~inside, 1, constant_values=True))
     whole[box] = (background != background[0, 0, 0])[1:-1, 1:-1, 1:-1].T
     return whole
+
+
+def connected_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """
+    Label the parts of a mask that hang together by their voxels' faces; `ndimage.label` takes twice as long.
+
+    Parameters
+    ----------
+    mask
+        Boolean array, shape (X, Y, Z).
+
+    Returns
+    -------
+    parts, n_parts
+        Same shape, from 1, 0 outside the mask; and how many there are.
+    """
+    components = sitk.ConnectedComponentImageFilter()
+    components.SetFullyConnected(False)
+    components.SetNumberOfThreads(_THREADS)
+    found = components.Execute(sitk.GetImageFromArray(mask.view(np.uint8)))
+    return sitk.GetArrayFromImage(found).view(np.int32), int(components.GetObjectCount())
 
 
 def bounding_box(mask: NDArray[np.bool_], *, margin: tuple[int, ...] = (0, 0, 0)) -> tuple[slice, ...]:
