@@ -203,7 +203,7 @@ def test_viewer_scrolls_through_scan_mask_and_saliency(opened: Callable[[str], B
     for _ in range(3):
         browser.driver.execute_script(middle + wheel, canvas)
     moved = _position(browser)
-    assert moved[:2] == pytest.approx(start[:2], abs=0.1)
+    assert moved[:2] == pytest.approx(start[:2], abs=0.3)  # the wheel goes from voxel to voxel
     assert abs(moved[2] - start[2]) == pytest.approx(3, abs=0.6)  # three slices of 1 mm
     browser.click(browser.driver.find_element(By.CSS_SELECTOR, ".home"))
     assert _position(browser) == pytest.approx(start, abs=0.1)
