@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -184,20 +185,27 @@ def start(seed: int, device: torch.device) -> Training:
     average = build_network(ARCHITECTURE)
     average.load_state_dict(network.state_dict())
     network.to(device, memory_format=torch.channels_last_3d)
-    keep_contiguous(network)
+    pad_inputs(network)
     return Training(network, average.to(device), make_optimiser(network))
 
 
-def keep_contiguous(network: RegressionNetwork) -> None:
-    """Give dilated layers of an odd number of inputs the plain layout.
+def pad_inputs(network: RegressionNetwork) -> None:
+    """Let dilated layers compute with a multiple of 16 inputs, the further ones zero: 4 % of a step.
 
-    In channels-last oneDNN (torch 2.13, bfloat16) reads memory that nobody wrote for the gradient of their
+    Else oneDNN (torch 2.13, bfloat16, channels last) reads memory that nobody wrote for the gradient of their
     weights, and no two runs are alike.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv3d) and max(layer.dilation) > 1 and layer.in_channels % 16:
-            layer.to(memory_format=torch.contiguous_format)
-            layer.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
+            layer.forward = partial(_padded, layer)
+
+
+def _padded(layer: nn.Conv3d, given: torch.Tensor) -> torch.Tensor:
+    """Convolve with zeros for the inputs that are missing to a multiple of 16."""
+    missing = (0, 0, 0, 0, 0, 0, 0, -layer.in_channels % 16)
+    inputs, weight = (nn.functional.pad(tensor, missing) for tensor in (given, layer.weight))
+    inputs, weight = (tensor.contiguous(memory_format=torch.channels_last_3d) for tensor in (inputs, weight))
+    return nn.functional.conv3d(inputs, weight, layer.bias, layer.stride, layer.padding, layer.dilation)
 
 
 def make_optimiser(network: RegressionNetwork) -> torch.optim.Optimizer:
