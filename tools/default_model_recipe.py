@@ -92,7 +92,7 @@ ORDINARY: dict[str, tuple[float, float]] = {
     "sharpening": (0.0, 0.0),
     "texture": (0.3, 2.0),
     "transition": (0.5, 1.2),
-    "iron": (0.0, 0.3),
+    "iron": (0.0, 0.15),
 }
 """Looks without training's extremes: on such regions of the last part the level of the score is set."""
 ORDINARY_REGIONS = 140

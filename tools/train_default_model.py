@@ -11,6 +11,7 @@ written every `ROUND` steps, each round with a seed of its own: a run stopped an
 import argparse
 import logging
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -71,6 +72,7 @@ class Patches(IterableDataset):
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield (1, X, Y, Z) patches, (3, x, y, z) targets, and the (1, x, y, z) cells that count."""
         torch.set_num_threads(1)
+        os.nice(19)  # the process that learns goes first; these fill what it leaves of the cores
         process = get_worker_info()
         rng = np.random.default_rng((*self.seed, process.id if process else 0))
         mixed = MIXED if not process or process.num_workers == 1 else 8
@@ -326,12 +328,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--workers", type=int, default=1, help="processes that simulate; part of the result")
+    parser.add_argument("--workers", type=int, default=2, help="processes that simulate; part of the result")
     parser.add_argument("--output", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--checkpoint", type=Path, default=Path("train_default_model.pt"))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)  # the other core simulates
+    torch.set_num_threads(2)  # on any machine: the sums are taken in the same order
     reuse_large_blocks()
     network = train(options)
     set_head(network)

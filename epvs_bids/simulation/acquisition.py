@@ -69,6 +69,8 @@ class Texture:
         mm.
     fluid
         Of CSF, whose flow makes it uneven, at 5 mm.
+    patchy
+        Of the pallidum, whose iron and calcium are uneven, at 4 mm; in the putamen half as much.
     transition
         Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps its borders).
     """
@@ -77,6 +79,7 @@ class Texture:
     coarse: float = 0.03
     grain: float = 1.5
     fluid: float = 0.08
+    patchy: float = 0.06
     transition: float = 0.8
 
 
@@ -106,7 +109,10 @@ def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, textur
     flow = operators.smooth_field(rng, shape, 5 / size)
     is_fluid = np.isin(np.arange(len(TISSUES)), [TISSUES.index(name) for name in _FLUIDS])
     weight = np.where(is_fluid, texture.fluid, 0.0).astype(np.float32)[anatomy.tissues]
-    variation = texture.fine * fine + texture.coarse * coarse
+    share = np.zeros(len(TISSUES), np.float32)
+    share[[TISSUES.index("pallidum"), TISSUES.index("putamen")]] = texture.patchy, texture.patchy / 2
+    iron = share[anatomy.tissues] * operators.smooth_field(rng, shape, 4 / size)
+    variation = texture.fine * fine + texture.coarse * coarse + iron
     image *= np.maximum(1 + np.where(weight > 0, weight * flow, variation), 0.2)
     if texture.transition:
         soft = ndimage.gaussian_filter(np.where(weight > 0, np.float32(1), image), texture.transition / size)

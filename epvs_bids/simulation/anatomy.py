@@ -37,6 +37,8 @@ _MARGIN = 14.0
 _LATTICE = (20, 23, 20)
 _SPACING = 12.0
 """Points and distance in mm of the lattice on which the smooth deformation is drawn."""
+_OWN, _MIRRORED = 0.894, 0.447
+"""Shares of a side's deformation that are its own and the other's: a correlation of 0.8 between the two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,7 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
         scale=(float(scale[0]), float(scale[1]), float(scale[2])),
         rotation=(float(rotation[0]), float(rotation[1]), float(rotation[2])),
         shift=(float(shift[0]), float(shift[1]), float(shift[2])),
-        deformation=float(rng.uniform(0.6, 1.8)),
+        deformation=float(rng.uniform(0.5, 1.5)),
         ventricles=float(width + rng.normal(0, 0.3)),
         sulci=float(width + rng.normal(0, 0.3)),
     )
@@ -191,7 +193,7 @@ def _template_positions(person: Person, box: Box, affine: NDArray[np.float64]) -
     offset = turn @ (box.affine[:3, 3] - np.array(person.shift) - centre) + centre - affine[:3, 3]
     axes = [np.arange(size, dtype=np.float32) for size in box.shape]
     rng = np.random.default_rng(person.seed)
-    lattice = rng.standard_normal((3, *_LATTICE), dtype=np.float32) * person.deformation
+    lattice = _alike(rng.standard_normal((3, *_LATTICE), dtype=np.float32)) * person.deformation
     positions = []
     for row in range(3):
         grid = np.float32(offset[row]) + np.zeros(box.shape, np.float32)
@@ -199,6 +201,13 @@ def _template_positions(person: Person, box: Box, affine: NDArray[np.float64]) -
             grid += np.float32(linear[row, axis]) * np.expand_dims(index, [a for a in range(3) if a != axis])
         positions.append(grid + operators.apply(lattice[row], _lattice_matrices(box)))
     return positions
+
+
+def _alike(lattice: Array) -> Array:
+    """Make the deformations of left and right alike: (3, X, Y, Z), points x and X − x are mirror images."""
+    mirrored = np.roll(lattice[:, ::-1], 1, axis=1)
+    mirrored[0] *= -1
+    return np.asarray(_OWN * lattice + _MIRRORED * mirrored, dtype=np.float32)
 
 
 def _lattice_matrices(box: Box) -> list[Array]:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 
 from epvs_bids.anatomy.labels import BASAL_GANGLIA
@@ -39,3 +41,15 @@ def test_hemispheres_and_commissure(anatomy: Anatomy) -> None:
     assert x[np.argwhere(labels == 51)[:, 0]].mean() > 15
     assert np.isin(list(BASAL_GANGLIA), labels).all()
     np.testing.assert_allclose(anatomy.commissure, (0, 2.5, -4.5), atol=8)
+
+
+def test_hemispheres_are_alike() -> None:
+    people = [draw_anatomy(Person(seed=seed), SMALL).ganglia for seed in range(6)]
+
+    def overlap(one: np.ndarray, other: np.ndarray) -> float:
+        return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+    own = [overlap(person, person[::-1]) for person in people]
+    anothers = [overlap(person, other[::-1]) for person, other in pairwise(people)]
+    assert np.mean(own) > np.mean(anothers) + 0.04
+    assert max(own) < 0.97
