@@ -19,6 +19,7 @@ from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask
 from epvs_bids.anatomy.registration import register_rigid, register_to_template
 from epvs_bids.anatomy.roi import RoiParameters, region_of_scan, resample_to_grid, template_grid
 from epvs_bids.anatomy.template import FALLBACK_TEMPLATE, get_template
+from epvs_bids.network.memory import reuse_large_blocks
 
 KNOWN = (((6.0, -4.0, 8.0), (5.0, -3.0, 4.0)), ((-8.0, 5.0, -3.0), (-6.0, 4.0, 7.0)))
 """Known transforms: degrees about x, y, z and mm along them."""
@@ -41,6 +42,7 @@ def register(method: str, threads: int) -> Callable[[], list[list[float]]]:
         return lambda: _plain(run())
     import epvs_bids.anatomy.elastix  # noqa: F401 (loading itk is not what is timed)
 
+    reuse_large_blocks()  # as every step of the participant level does
     return lambda: _plain(register_to_template(template.image, template.mask, scan, labels, seed=1).matrix)
 
 

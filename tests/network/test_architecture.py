@@ -73,6 +73,18 @@ def test_receptive_field_of_a_unit_before_the_dense_layers(monkeypatch: pytest.M
     assert int(reached.max() - reached.min()) + 1 == 48
 
 
+def test_relu_after_a_pooling_is_relu_before_it() -> None:
+    network = build_network(Architecture(features=3, blocks=2, convolutions=2, dense=()), (48, 44, 40))
+    region = torch.rand(2, 1, 48, 44, 40)
+    maps = region
+    for level, block in enumerate(network.blocks):
+        maps = torch.nn.functional.max_pool3d(maps, 2) if level else maps
+        for layer in block:
+            maps = torch.relu(layer.convolution(maps))
+    assert (maps > 0).any()
+    torch.testing.assert_close(network.features(region), maps, rtol=0, atol=0)
+
+
 TABLE_3 = {
     "3 blocks, half the features": Architecture(features=16, blocks=3),
     "1 block": Architecture(blocks=1),
