@@ -164,9 +164,8 @@ def simulate_and_score(options: argparse.Namespace) -> Measured:
     work.mkdir(parents=True, exist_ok=True)
     people = draw_participants(dataclasses.replace(COHORT, participants=count))
     models = load_models(options.model) if any(options.model.glob("*.json")) else []
-    key = hashlib.sha256(
-        b"".join(p.read_bytes() for p in sorted(options.model.glob("**/*.json")))
-    ).hexdigest()[:8]
+    files = sorted(path for path in options.model.rglob("*") if path.is_file())
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
     networks = [prepare(model.network) for model in models]
     features, sums, rows, covered, marked = [], [], [], [], 0
     for index, person in enumerate(people.itertuples()):
