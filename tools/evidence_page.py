@@ -145,8 +145,8 @@ def _figure_5(curves: pd.DataFrame, most: int) -> str:
         f"\n## Fig. 5: covering marked EPVS, {every['n'].iloc[0]} scans (the paper: 25)\n\n"
         + _markdown(["covered", "mean score"], rows)
         + f"\nThe first covered EPVS changes the score by {-fall:+.2f} on average. The paper's block of "
-        "1.5 × 1.5 × 4.8 mm covers about half of an EPVS and leaves its ends, which our network counts; one "
-        "that is covered wholly takes with it three quarters of what one adds "
+        "1.5 × 1.5 × 4.8 mm covers part of an EPVS and leaves its ends, which our network counts; one "
+        "that is covered wholly takes with it most of what one adds "
         "([measured](default-model.md#on-simulated-scans)). The mean flattens where scans have no EPVS left "
         "to cover.\n\n"
         "![Mean score](figures/evidence-fig5-all.png)\n![By number of marked "
