@@ -74,6 +74,7 @@ def test_receptive_field_of_a_unit_before_the_dense_layers(monkeypatch: pytest.M
 
 
 def test_relu_after_a_pooling_is_relu_before_it() -> None:
+    torch.manual_seed(1)
     network = build_network(Architecture(features=3, blocks=2, convolutions=2, dense=()), (48, 44, 40))
     region = torch.rand(2, 1, 48, 44, 40)
     maps = region
