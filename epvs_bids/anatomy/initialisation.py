@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,14 +175,16 @@ def turned_information(fixed: Thin, moving: Volume, transform: Matrix) -> tuple[
     whole = thin_out(moving.data, moving.affine, None, voxel_size=_SEARCH_VOXEL)
     points = np.argwhere(fixed.mask) @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
     values = _binned(fixed.data[fixed.mask])
-    centre, turned = _centre_of_gravity(fixed), 0.0
+    centre = _centre_of_gravity(fixed)
+    candidates = [transform]
     for turn in ((180.0, 0.0, 0.0), (0.0, 180.0, 0.0), (0.0, 0.0, 180.0)):
         for pitch, y, z in itertools.product(_TURN_STEPS, repeat=3):
             nearby = rotation_about(centre, (pitch, 0.0, 0.0))
             nearby[:3, 3] += (0.0, y, z)
-            candidate = transform @ rotation_about(centre, turn) @ nearby
-            turned = max(turned, _information(values, points, whole, candidate))
-    return _information(values, points, whole, transform), turned
+            candidates.append(transform @ rotation_about(centre, turn) @ nearby)
+    with ThreadPoolExecutor(2) as pool:  # as many as Elastix has
+        here, *turned = pool.map(partial(_information, values, points, whole), candidates)
+    return here, max(turned)
 
 
 def rotation_about(centre: NDArray[np.float64], angles: tuple[float, ...]) -> Matrix:

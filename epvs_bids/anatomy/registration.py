@@ -6,6 +6,7 @@ The paper uses Elastix' default rigid registration; `elastix.PARAMETERS` names w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -149,9 +150,7 @@ def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool, samp
     reach = tuple(max(round(_RIM / size), 1) for size in image.voxel_sizes)
     box = bounding_box(mask, margin=reach)  # nothing outside it is looked at
     data = np.where(mask[box], image.data[box], np.float32(0)) if blank else image.data[box]
-    rim = np.ones(data.shape, dtype=np.bool_)
-    if sampled:
-        rim = ndimage.maximum_filter(mask[box], size=tuple(2 * r + 1 for r in reach))
+    rim = ndimage.maximum_filter(mask[box], size=tuple(2 * r + 1 for r in reach)) if sampled else None
     affine = image.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
     return thin_out(data, affine, rim)
@@ -238,12 +237,15 @@ def register_to_template(
     transform
         From MNI mm to scan mm.
     """
-    start = landmark_transform(centres_of(labels, scan.affine, LANDMARKS))
+    with ThreadPoolExecutor(1) as pool:
+        centres = pool.submit(centres_of, labels, scan.affine, LANDMARKS)
+        brain = brain_mask(labels) if brain is None else brain
+        start = landmark_transform(centres.result())
     found = register_rigid(
         template,
         scan,
         fixed_mask=template_mask,
-        moving_mask=brain_mask(labels) if brain is None else brain,
+        moving_mask=brain,
         initial=None if start is None else start[0],
         seed=seed,
     )
