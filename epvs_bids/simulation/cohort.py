@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from epvs_bids.simulation import head as heads
 from epvs_bids.simulation.anatomy import draw_person
@@ -158,6 +159,7 @@ def _simulate_participant(job: tuple[Path, CohortSettings, int, dict[str, Any]])
     """Write the sessions of one person."""
     out, settings, index, row = job
     torch.set_num_threads(1)
+    threadpool_limits(1, "blas")  # else several processes wait for each other's threads
     rng = np.random.default_rng((settings.seed, 2, index))
     subject = draw_subject(rng, settings, age=row["age"], count=row["epvs"])
     rescanned = settings.participants if settings.rescanned is None else settings.rescanned
