@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from default_model_recipe import ARCHITECTURE, ORDINARY, ORDINARY_REGIONS, ORDINARY_SEED, PARTS, ROUND, Part
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
@@ -29,7 +30,7 @@ from epvs_bids.network.checkpoint import DEFAULT_MODEL, ModelDescription, save_m
 from epvs_bids.network.device import choose_device
 from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.network.scaling import robust_scale
-from epvs_bids.simulation.anatomy import Anatomy, draw_anatomy, draw_person
+from epvs_bids.simulation.anatomy import draw_anatomy, draw_person
 from epvs_bids.simulation.region import REGION, TRAINING, SimulatedRegion, simulate_region
 from epvs_bids.simulation.targets import MASS, target_maps
 
@@ -49,8 +50,8 @@ CARD = (
 )
 
 
-MIXED = 28
-"""Patches that one process draws from; where there are several, a batch is of several of them anyway."""
+WAITING = 120
+"""Patches, of thirty regions and fifteen people, that batches are drawn from; all processes have a share."""
 
 
 class Patches(IterableDataset):
@@ -62,38 +63,36 @@ class Patches(IterableDataset):
         Seed and number of the round.
     part
         Of the training.
-    pool
-        Anatomies kept at a time; one in four regions gets a new one.
     """
 
-    def __init__(self, seed: tuple[int, int], part: Part, pool: int = 20) -> None:
-        self.seed, self.part, self.pool = seed, part, pool
+    def __init__(self, seed: tuple[int, int], part: Part) -> None:
+        self.seed, self.part = seed, part
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Yield (1, X, Y, Z) patches, (3, x, y, z) targets, and the (1, x, y, z) cells that count."""
         torch.set_num_threads(1)
+        threadpool_limits(1, "blas")  # else these and the process that learns wait for each other's threads
         os.nice(19)  # the process that learns goes first; these fill what it leaves of the cores
         process = get_worker_info()
         rng = np.random.default_rng((*self.seed, process.id if process else 0))
-        mixed = MIXED if not process or process.num_workers == 1 else 8
-        anatomies: list[Anatomy] = []
+        share = WAITING // (process.num_workers if process else 1)
         waiting: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        while True:
-            if len(anatomies) < 3 or rng.random() < 0.25:
-                anatomies = [
-                    *anatomies[1 - self.pool :],
-                    draw_anatomy(draw_person(rng, pose=TRAINING.pose), REGION),
-                ]
-            anatomy = anatomies[int(rng.integers(len(anatomies)))]
-            settings = self.part.regions.draw(rng) if self.part.regions else TRAINING
-            region = simulate_region(int(rng.integers(2**62)), settings, anatomy=anatomy)
+        for region in self.regions(rng):
             scaled = robust_scale(torch.from_numpy(region.region)[None, None])[0]
             maps = torch.from_numpy(target_maps(region))
             mask = torch.from_numpy(region.mask[::2, ::2, ::2] > 0.02)[None]
             waiting += [cut(rng, scaled, maps, mask, side) for side in (0, 1, 0, 1)]
-            while len(waiting) > mixed:
+            while len(waiting) > share:
                 chosen = int(rng.integers(len(waiting)))
                 yield waiting[chosen] if rng.random() < 0.5 else waiting.pop(chosen)
+
+    def regions(self, rng: np.random.Generator) -> Iterator[SimulatedRegion]:
+        """Simulate two regions of each person."""
+        while True:
+            anatomy = draw_anatomy(draw_person(rng, pose=TRAINING.pose), REGION)
+            for _ in range(2):
+                settings = self.part.regions.draw(rng) if self.part.regions else TRAINING
+                yield simulate_region(int(rng.integers(2**62)), settings, anatomy=anatomy)
 
 
 def cut(
