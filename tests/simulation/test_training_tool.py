@@ -34,6 +34,7 @@ def test_stopped_training_goes_on_to_the_same_weights(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tool, "ROUND", 1)
+    monkeypatch.setattr(tool, "WAITING", 8)
     parts = (
         tool.Part(steps=1, rate=3e-3),
         tool.Part(steps=2, rate=1e-3, regions=tool.PARTS[-1].regions, kept=True),
