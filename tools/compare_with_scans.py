@@ -11,7 +11,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from default_model_recipe import ORDINARY
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -23,6 +22,15 @@ from epvs_bids.simulation.anatomy import draw_anatomy, draw_person
 from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, simulate_region
 
 SIMULATED = 3
+ORDINARY: dict[str, tuple[float, float]] = {
+    "blur": (0.7, 1.4),
+    "smoothing": (0.0, 0.0),
+    "sharpening": (0.0, 0.0),
+    "texture": (0.3, 2.0),
+    "transition": (0.5, 1.2),
+    "iron": (0.0, 0.15),
+}
+"""Looks without training's extremes."""
 PERCENTILES = (5, 25, 75, 95)
 BANDS = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0))
 """Pairs of Gaussian blurs in voxels of 0.5 mm between which the standard deviation is taken."""

@@ -85,15 +85,3 @@ PARTS = (
     Part(steps=500, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
     Part(steps=500, rate=3e-4, regions=replace(CROWDED, cluster=0.5, faint=0.3), count_weight=0.3, kept=True),
 )
-ORDINARY: dict[str, tuple[float, float]] = {
-    "noise": (0.01, 0.06),
-    "blur": (0.7, 1.4),
-    "smoothing": (0.0, 0.0),
-    "sharpening": (0.0, 0.0),
-    "texture": (0.3, 2.0),
-    "transition": (0.5, 1.2),
-    "iron": (0.0, 0.15),
-}
-"""Looks without training's extremes: on such regions of the last part the level of the score is set."""
-ORDINARY_REGIONS = 140
-ORDINARY_SEED = 4_000_000_000

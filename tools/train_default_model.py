@@ -13,13 +13,13 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from default_model_recipe import ARCHITECTURE, ORDINARY, ORDINARY_REGIONS, ORDINARY_SEED, PARTS, ROUND, Part
+from default_model_recipe import ARCHITECTURE, PARTS, ROUND, Part
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
@@ -284,31 +284,15 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
             kept.copy_(new)
 
 
-def ordinary_regions(number: int) -> Iterator[SimulatedRegion]:
-    """Simulate regions as the last part has them, but of ordinary look."""
-    regions = PARTS[-1].regions
-    for seed in range(ORDINARY_SEED, ORDINARY_SEED + number):
-        settings = regions.draw(np.random.default_rng(seed)) if regions else TRAINING
-        yield simulate_region(seed, replace(settings, **ORDINARY))
-
-
 @torch.no_grad()
-def set_head(network: RegressionNetwork, number: int = ORDINARY_REGIONS) -> None:
+def set_head(network: RegressionNetwork) -> None:
     """Let the score be the sum of the density map, which was trained to be `MASS` for every visible EPVS.
 
-    Its level is then set so that on ordinary regions the mean score is the mean count. A line fitted there
-    would trade the EPVS that can't be seen for a steeper slope.
+    A level or a line fitted on simulated regions would make up for the EPVS that can't be seen there.
     """
     network.head.readout.weight.zero_()
     network.head.readout.weight[0, 0] = 1 / MASS
     network.head.readout.bias.zero_()
-    scores, counts = [], []
-    for one in ordinary_regions(number):
-        scores.append(network(torch.from_numpy(one.region)[None, None]).item())
-        counts.append(one.total_count)
-    level = sum(counts) / sum(scores)
-    logger.info("level %.3f on %d regions of %.2f EPVS", level, number, np.mean(counts))
-    network.head.readout.weight[0, 0] *= level
 
 
 def describe(seed: int) -> ModelDescription:
