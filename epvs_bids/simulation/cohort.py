@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.simulation import head as heads
 from epvs_bids.simulation.anatomy import draw_person
 from epvs_bids.simulation.contrast import Contrast, draw_relaxation
@@ -160,6 +161,7 @@ def _simulate_participant(job: tuple[Path, CohortSettings, int, dict[str, Any]])
     out, settings, index, row = job
     torch.set_num_threads(1)
     threadpool_limits(1, "blas")  # else several processes wait for each other's threads
+    reuse_large_blocks()
     rng = np.random.default_rng((settings.seed, 2, index))
     subject = draw_subject(rng, settings, age=row["age"], count=row["epvs"])
     rescanned = settings.participants if settings.rescanned is None else settings.rescanned
