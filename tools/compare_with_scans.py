@@ -1,7 +1,8 @@
 """Set simulated regions beside those of real scans: one figure, one table of histograms and power spectra.
 
 Run as ``.venv/bin/python tools/compare_with_scans.py OUTPUT_DIR FIGURE`` after the participant level. Each
-real region gets three simulated ones of its contrast, voxel size and noise; the same window for all.
+real region gets three simulated ones of its contrast and voxel size: of the looks that training draws (noise,
+filters, iron, texture), those that come nearest to its histogram and bands; the same window for all.
 """
 
 import argparse
@@ -19,52 +20,80 @@ from scipy import ndimage
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.outputs import Region, find_regions
 from epvs_bids.simulation.anatomy import draw_anatomy, draw_person
-from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, simulate_region
+from epvs_bids.simulation.region import REGION, TRAINING, RegionSettings, log_uniform, simulate_region
 
 SIMULATED = 3
-ORDINARY: dict[str, tuple[float, float]] = {
-    "blur": (0.7, 1.4),
-    "smoothing": (0.0, 0.0),
-    "sharpening": (0.0, 0.0),
-    "texture": (0.3, 2.0),
-    "transition": (0.5, 1.2),
-    "iron": (0.0, 0.15),
-}
-"""Looks without training's extremes."""
+CANDIDATES = 120
+"""Looks that are tried for each scan."""
 PERCENTILES = (5, 25, 75, 95)
 BANDS = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0))
-"""Pairs of Gaussian blurs in voxels of 0.5 mm between which the standard deviation is taken."""
+"""Pairs of Gaussian blurs in voxels of 0.5 mm between which the spread is taken."""
 
 
 def look(image: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Percentiles and band-limited standard deviations inside the mask, relative to the median."""
+    """Percentiles and the spread within bands inside the mask, relative to the median.
+
+    The spread is 1.48 × the median of absolute values: a standard deviation without borders and lesions.
+    """
     inside = mask > 0.95
     median = np.median(image[inside])
     blurred = {width: ndimage.gaussian_filter(image, width) for width in (0.0, 1.0, 2.0, 4.0)}
-    bands = [np.std((blurred[fine] - blurred[coarse])[inside]) for fine, coarse in BANDS]
+    bands = [1.4826 * np.median(np.abs((blurred[fine] - blurred[coarse])[inside])) for fine, coarse in BANDS]
     return np.concatenate([np.percentile(image[inside], PERCENTILES), bands]) / median
 
 
-def protocol_like(region: Region, grain: float) -> RegionSettings:
-    """Make settings that simulate regions of ordinary look with the contrast, voxels and noise of a scan.
+def draw_look(rng: np.random.Generator, region: Region) -> RegionSettings:
+    """Draw settings of one look, within training's ranges, with the contrast and the voxels of a scan.
 
-    Of the noise levels that training has, the one is taken with which a simulated region has the scan's
-    standard deviation in the finest band; little rotation is left, as registration leaves it.
+    A scan of isotropic voxels may have been resampled to them from any voxels of training's. Little rotation
+    is left, as registration leaves it.
     """
     labels = next(region.image.parent.glob(f"{region.scan}_desc-aseg_dseg.nii.gz"))
-    image = nib.as_closest_canonical(nib.load(labels))
-    x, y, z = (float(size) for size in image.header.get_zooms()[:3])
-    suffix = region.image.name.split(".")[0].rpartition("_")[2]
-    contrast = "PDw" if suffix.startswith("PD") else "T2w"
-    size = (x, y, z, int(np.argmax((x, y, z))) if max(x, y, z) > 1.5 * min(x, y, z) else -1)
-    settings = replace(TRAINING, **ORDINARY, contrasts=(contrast,), voxel_sizes=(size,), pose=0.03)
+    x, y, z = (float(size) for size in nib.as_closest_canonical(nib.load(labels)).header.get_zooms()[:3])
+    thick = max(x, y, z) > 1.5 * min(x, y, z)
+    size = (x, y, z, int(np.argmax((x, y, z))) if thick else -1)
+    regridded = not thick and rng.random() < 0.7
+    if regridded:
+        size = TRAINING.voxel_sizes[int(rng.integers(len(TRAINING.voxel_sizes)))]
+
+    def one(limits: tuple[float, float]) -> tuple[float, float]:
+        value = float(rng.uniform(*limits))
+        return value, value
+
+    def one_log(limits: tuple[float, float]) -> tuple[float, float]:
+        value = log_uniform(rng, limits)
+        return value, value
+
+    filtered = int(rng.integers(3))
+    return replace(
+        TRAINING,
+        contrasts=("PDw",) if "_PD" in region.image.name else ("T2w",),
+        voxel_sizes=(size,),
+        regridded=float(regridded),
+        grid=(x, x),
+        noise=one_log(TRAINING.noise),
+        blur=one(TRAINING.blur),
+        smoothing=one(TRAINING.smoothing) if filtered == 1 else (0.0, 0.0),
+        sharpening=one(TRAINING.sharpening) if filtered == 2 else (0.0, 0.0),
+        texture=one_log(TRAINING.texture),
+        grain=one(TRAINING.grain),
+        transition=one_log(TRAINING.transition),
+        iron=one(TRAINING.iron),
+        putamen_iron=one(TRAINING.putamen_iron),
+        pose=0.03,
+    )
+
+
+def nearest_looks(region: Region, of_real: NDArray[np.float64]) -> list[tuple[int, RegionSettings]]:
+    """Choose seeds and looks whose simulated regions have a scan's percentiles and bands most nearly."""
+    rng = np.random.default_rng(7)
     anatomy = draw_anatomy(draw_person(np.random.default_rng(1), pose=0.03), REGION)
-    candidates = [replace(settings, noise=(level, level)) for level in np.geomspace(*TRAINING.noise, 8)]
+    candidates = list(enumerate((draw_look(rng, region) for _ in range(CANDIDATES)), start=6000))
     distances = []
-    for candidate in candidates:
-        made = [simulate_region(seed, candidate, anatomy=anatomy) for seed in range(6990, 6993)]
-        distances.append(abs(np.mean([look(one.image, one.mask)[len(PERCENTILES)] for one in made]) - grain))
-    return candidates[int(np.argmin(distances))]
+    for seed, candidate in candidates:
+        made = simulate_region(seed, candidate, anatomy=anatomy)
+        distances.append(np.abs(np.log(look(made.image, made.mask) / of_real)).sum())
+    return [candidates[index] for index in np.argsort(distances)[:SIMULATED]]
 
 
 def show(axes: Axes, image: NDArray[np.float32], mask: NDArray[np.float32], level: int, title: str) -> None:
@@ -90,11 +119,10 @@ def main() -> None:
     for row, region in enumerate(regions):
         real = read_region(region)
         of_real = look(real.scan, real.mask)
-        settings = protocol_like(region, grain=float(of_real[len(PERCENTILES)]))
         show(panels[row, 0], real.scan, real.mask, real.rated_slice, region.scan)
         looks = []
-        for index in range(SIMULATED):
-            made = simulate_region(7000 + SIMULATED * row + index, settings, count=(2, 8, 14)[index])
+        for index, (seed, settings) in enumerate(nearest_looks(region, of_real)):
+            made = simulate_region(seed, settings, count=(2, 8, 14)[index])
             affine = made.anatomy.box.affine
             level = round((made.anatomy.commissure[2] - affine[2, 3]) / affine[2, 2])
             show(panels[row, 1 + index], made.image, made.mask, level, f"simulated {settings.contrasts[0]}")

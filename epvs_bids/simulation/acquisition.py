@@ -18,6 +18,7 @@ from epvs_bids.simulation.tubes import volume_fraction
 
 Array = NDArray[np.float32]
 _FLUIDS = ("csf", "ventricle")
+_GRANULAR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Protocol:
         Standard deviation in voxels of a Gaussian filter after the noise, as resampling leaves it.
     sharpening
         How much of what a filter of 0.7 voxels removes is added, as scanners' edge enhancement does.
+    regrid
+        Edge in mm of isotropic voxels to which the scan was linearly resampled before it was shared, or 0.
     bias
         Standard deviation of the logarithm of the receive field.
     offset
@@ -53,6 +56,7 @@ class Protocol:
     noise: float = 0.03
     smoothing: float = 0.0
     sharpening: float = 0.0
+    regrid: float = 0.0
     bias: float = 0.05
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -71,6 +75,10 @@ class Texture:
         Of CSF, whose flow makes it uneven, at 5 mm.
     patchy
         Of the pallidum, whose iron and calcium are uneven, at 4 mm; in the putamen half as much.
+    gradient
+        Logarithm by which the putamen darkens from its middle to its posterolateral end and brightens to the
+        anteromedial one, as its iron does (Steffens et al. 1996, Psychiatry Res 68:55); iron is granular, so
+        that putamen and pallidum vary by `_GRANULAR` of it at 2.5 mm.
     transition
         Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps its borders).
     """
@@ -80,6 +88,7 @@ class Texture:
     grain: float = 1.5
     fluid: float = 0.08
     patchy: float = 0.06
+    gradient: float = 0.0
     transition: float = 0.8
 
 
@@ -113,11 +122,26 @@ def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, textur
     share[[TISSUES.index("pallidum"), TISSUES.index("putamen")]] = texture.patchy, texture.patchy / 2
     iron = share[anatomy.tissues] * operators.smooth_field(rng, shape, 4 / size)
     variation = texture.fine * fine + texture.coarse * coarse + iron
+    if texture.gradient:
+        rough = operators.smooth_field(rng, shape, 2.5 / size)
+        variation += np.where(share > 0, np.float32(_GRANULAR * texture.gradient), 0)[anatomy.tissues] * rough
     image *= np.maximum(1 + np.where(weight > 0, weight * flow, variation), 0.2)
+    if texture.gradient:
+        _darken_putamen(image, anatomy, texture.gradient)
     if texture.transition:
         soft = ndimage.gaussian_filter(np.where(weight > 0, np.float32(1), image), texture.transition / size)
         image = np.where(weight > 0, image, soft)
     return image
+
+
+def _darken_putamen(image: Array, anatomy: Anatomy, gradient: float) -> None:
+    """Multiply the putamen, in place, by exp(−gradient × t), t from −1 to 1 (posterolateral end)."""
+    inside = anatomy.tissues == TISSUES.index("putamen")
+    x, y, _ = np.nonzero(inside)
+    affine = anatomy.box.affine
+    along = 0.5 * np.abs(affine[0, 0] * x + affine[0, 3]) - 0.87 * (affine[1, 1] * y + affine[1, 3])
+    t = (along - along.mean()) / (2 * along.std())
+    image[inside] *= np.exp(-gradient * np.clip(t, -1, 1)).astype(np.float32)
 
 
 def add_lesions(image: Array, lesions: Sequence[Lesion], box: Box, *, fluid: float) -> NDArray[np.uint8]:
@@ -172,7 +196,7 @@ def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = No
     acquire
         (scanner's voxels, fine voxels).
     restore
-        (fine voxels, scanner's voxels): cubic B-spline.
+        (fine voxels, scanner's voxels): cubic B-spline, of the scan that was linearly resampled if it was.
     """
     count, step, size = box.shape[axis], box.voxel_size, protocol.voxel_size[axis]
     length = span or count * step
@@ -183,8 +207,14 @@ def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = No
     kind: Literal["box", "sinc", "gauss"] = "box" if axis == protocol.thick_axis else protocol.in_plane
     width = size * (1.0 if kind == "box" else protocol.blur)
     acquire = operators.point_spread(count, step, positions, width=width, kind=kind)
-    restore = operators.spline(samples, (np.arange(count) * step - positions[0]) / size)
-    return acquire, restore
+    fine = (np.arange(count) * step - positions[0]) / size
+    if not protocol.regrid:
+        return acquire, operators.spline(samples, fine)
+    factor = protocol.regrid / size
+    kept = max(4, int((samples - 1) / factor) + 1)
+    start = (samples - 1 - (kept - 1) * factor) / 2
+    resample = operators.linear(samples, start + factor * np.arange(kept))
+    return acquire, operators.spline(kept, (fine - start) / factor) @ resample
 
 
 def bias_field(rng: np.random.Generator, box: Box, strength: float) -> Array:

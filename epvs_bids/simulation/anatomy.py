@@ -30,9 +30,10 @@ COMMISSURE = (0.0, 2.5, -4.5)
 """Anterior commissure in MNI millimetres."""
 REGION_CENTRE = (0.0, 3.0, 1.0)
 """Centre of mass of the atlas' basal ganglia in MNI millimetres."""
-SIZE = 0.93
-"""Mean size of a head relative to the MNI template, which most heads have to be enlarged to fit (Buckner et
-al. 2004, NeuroImage 23:724): basal ganglia of 20 mL on average, those of the atlas have 25."""
+SIZE = (0.88, 1.01, 0.94)
+"""Mean size of a head along x, y, z relative to the MNI template, which most heads have to be enlarged to fit
+(Buckner et al. 2004, NeuroImage 23:724), more so across than along: the masks of six real scans
+(docs/simulation.md) are 65 mm wide and 48 mm long in the slice of the anterior commissure."""
 _MARGIN = 14.0
 _LATTICE = (20, 23, 20)
 _SPACING = 12.0
@@ -136,8 +137,8 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
         Standard deviation in radians of the rotation that is left after a rigid registration.
     """
     width = rng.normal(0.0, 0.5) if age is None else (age - 65) / 15 * 0.4 + rng.normal(0, 0.3)
-    common = rng.normal(SIZE, 0.04)
-    scale = common * rng.normal(1.0, 0.025, 3)
+    common = rng.normal(1.0, 0.04)
+    scale = common * np.array(SIZE) * rng.normal(1.0, 0.025, 3)
     rotation, shift = rng.normal(0, pose, 3), rng.normal(0, 20 * pose, 3)
     return Person(
         seed=int(rng.integers(2**32)),
@@ -152,7 +153,10 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
 
 @lru_cache(maxsize=4)
 def _atlas(box: Box) -> tuple[torch.Tensor, NDArray[np.float64], tuple[int, ...]]:
-    """Soft tissue maps of the atlas around a box (1, C, X, Y, Z), their affine, each channel's tissue."""
+    """Soft tissue maps of the atlas around a box (1, C, X, Y, Z), their affine, each channel's tissue.
+
+    The maps are the mean of the atlas and its mirror image: its one brain's asymmetry is not everybody's.
+    """
     image: Any = nib.load(ATLAS)
     labels, affine = np.asarray(image.dataobj), np.asarray(image.affine)
     half = np.array(box.shape) * box.voxel_size / 2 + _MARGIN
@@ -169,7 +173,10 @@ def _atlas(box: Box) -> tuple[torch.Tensor, NDArray[np.float64], tuple[int, ...]
             tissues.append(index)
     moved = affine.copy()
     moved[:3, 3] += low
-    return torch.from_numpy(np.stack(maps))[None], moved, tuple(tissues)
+    both = np.stack(maps)
+    opposite = np.rint(-2 * moved[0, 3] - np.arange(both.shape[1])).astype(int)
+    both = (both + both[:, np.clip(opposite, 0, both.shape[1] - 1)]) / 2
+    return torch.from_numpy(both)[None], moved, tuple(tissues)
 
 
 def _rotation(angles: tuple[float, float, float]) -> NDArray[np.float64]:

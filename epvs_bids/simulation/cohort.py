@@ -185,8 +185,14 @@ def draw_subject(
     head, region = heads.anatomies(person)
     mimics = draw_mimics(rng, region, settings.mimics)
     epvs = draw_epvs(rng, region, count, settings.epvs)
-    relaxation = draw_relaxation(rng, iron=rng.uniform(0, 0.2))
-    return heads.Subject(head=head, region=region, lesions=(*mimics, *epvs), relaxation=relaxation)
+    iron, putamen = rng.uniform(0, 0.2), float(np.clip(0.3 + 0.7 * (age - 20) / 60, 0.3, 1.0))
+    return heads.Subject(
+        head=head,
+        region=region,
+        lesions=(*mimics, *epvs),
+        relaxation=draw_relaxation(rng, iron=iron, putamen=putamen),
+        iron=putamen * iron,
+    )
 
 
 def _simulate_session(

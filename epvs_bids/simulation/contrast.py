@@ -98,7 +98,7 @@ def signal(sequence: Sequence, relaxation: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def draw_relaxation(
-    rng: np.random.Generator, *, variation: float = 0.03, iron: float = 0.0
+    rng: np.random.Generator, *, variation: float = 0.03, iron: float = 0.0, putamen: float = 0.5
 ) -> NDArray[np.float64]:
     """Relaxation times of one person.
 
@@ -109,7 +109,9 @@ def draw_relaxation(
     variation
         Standard deviation of the logarithm of each value.
     iron
-        Additional iron of pallidum (wholly), putamen and caudate (partly): a fraction by which T2 shortens.
+        Additional iron of the pallidum, as the fraction by which T2 shortens; the caudate has 0.3 of it.
+    putamen
+        How much of it the putamen has.
 
     Returns
     -------
@@ -118,9 +120,17 @@ def draw_relaxation(
     """
     table = np.array([RELAXATION[name] for name in TISSUES])
     table = table * np.exp(rng.normal(0, variation, table.shape))
-    for name, share in (("pallidum", 1.0), ("putamen", 0.5), ("caudate", 0.3)):
+    for name, share in (("pallidum", 1.0), ("putamen", putamen), ("caudate", 0.3)):
         table[TISSUES.index(name), 1] *= 1 - iron * share
     return table
+
+
+def iron_gradient(sequence: Sequence, relaxation: NDArray[np.float64], iron: float) -> float:
+    """Logarithm of the signal that the putamen's posterolateral end lacks beside its middle.
+
+    Its iron, the fraction by which T2 of the putamen is shortened, is twice as much there.
+    """
+    return sequence.echo / float(relaxation[TISSUES.index("putamen"), 1]) * iron
 
 
 def draw_intensities(

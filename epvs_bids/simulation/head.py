@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import ndimage
 from epvs_bids.simulation import operators
 from epvs_bids.simulation.acquisition import Texture, add_lesions, paint, rician
 from epvs_bids.simulation.anatomy import Anatomy, Box, Person, draw_anatomy
-from epvs_bids.simulation.contrast import Contrast, Sequence, draw_intensities
+from epvs_bids.simulation.contrast import Contrast, Sequence, draw_intensities, iron_gradient
 from epvs_bids.simulation.lesions import Lesion
 from epvs_bids.simulation.region import REGION, fluid_level
 from epvs_bids.simulation.tissues import TISSUES, freesurfer_labels
@@ -38,12 +38,15 @@ class Subject:
         EPVS and mimics.
     relaxation
         (tissues, 3) relaxation times.
+    iron
+        Fraction by which iron has shortened T2 of the putamen in them.
     """
 
     head: Anatomy
     region: Anatomy
     lesions: tuple[Lesion, ...]
     relaxation: Matrix
+    iron: float
 
     @property
     def epvs(self) -> list[Lesion]:
@@ -186,7 +189,7 @@ def acquire(
     bias
         Logarithmic standard deviation of the receive field.
     texture
-        Variation within tissues; the default amount if not given.
+        Variation within tissues; the default amount if not given. The putamen's gradient follows the iron.
 
     Returns
     -------
@@ -196,7 +199,8 @@ def acquire(
         The timing drawn for it.
     """
     intensities, sequence = draw_intensities(rng, contrast, subject.relaxation, jitter=0.02)
-    kind = texture or Texture()
+    gradient = iron_gradient(sequence, subject.relaxation, subject.iron)
+    kind = replace(texture or Texture(), gradient=gradient)
     head = _spread(paint(rng, subject.head, intensities, kind), HEAD, where.voxel_size)
     fine = paint(rng, subject.region, intensities, kind)
     fluid = float(intensities[TISSUES.index("csf")])

@@ -65,6 +65,13 @@ def spline(count: int, positions: NDArray[np.floating]) -> Array:
     return result
 
 
+def linear(count: int, positions: NDArray[np.floating]) -> Array:
+    """Matrix of linear interpolation of `count` samples at `positions` (held at the ends)."""
+    at = np.clip(positions, 0, count - 1)
+    distance = np.abs(at[:, None] - np.arange(count)[None])
+    return np.asarray(np.clip(1 - distance, 0, None), dtype=np.float32)
+
+
 def point_spread(
     count: int,
     step: float,

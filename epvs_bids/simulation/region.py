@@ -13,7 +13,7 @@ from scipy import ndimage
 from epvs_bids.simulation import operators
 from epvs_bids.simulation.acquisition import Protocol, Texture, add_lesions, paint, scan
 from epvs_bids.simulation.anatomy import Anatomy, Box, draw_anatomy, draw_person
-from epvs_bids.simulation.contrast import Contrast, draw_intensities, draw_relaxation
+from epvs_bids.simulation.contrast import Contrast, draw_intensities, draw_relaxation, iron_gradient
 from epvs_bids.simulation.lesions import EpvsDistribution, Lesion, Mimics, draw_epvs
 from epvs_bids.simulation.mimics import draw_mimics
 from epvs_bids.simulation.tissues import TISSUES
@@ -53,6 +53,8 @@ class RegionSettings:
         Point spread relative to the voxel.
     smoothing, sharpening
         Of a third of the scans each, `Protocol` tells what; the last third is left as the scanner saw it.
+    regridded, grid
+        Fraction of scans that were resampled to isotropic voxels, and these voxels' edge in mm.
     ringing
         Fraction of scans with truncated k-space.
     bias
@@ -64,7 +66,10 @@ class RegionSettings:
     texture, grain, transition
         Scale of `Texture`, the size of its grains in mm, and how gradually one tissue becomes the next.
     iron
-        Fraction by which iron shortens T2 of the pallidum, more with age (and of the others in part).
+        Fraction by which iron shortens T2 of the pallidum, more with age.
+    putamen_iron
+        How much of that iron the putamen has (the pallidum's in the elderly only: Milton et al. 1991,
+        Radiology 181:715); `Texture.gradient` tells where.
     jitter
         Logarithmic standard deviation of tissue intensities beyond the signal equations.
     mask_error
@@ -95,6 +100,8 @@ class RegionSettings:
     blur: tuple[float, float] = (0.6, 1.6)
     smoothing: tuple[float, float] = (0.0, 0.7)
     sharpening: tuple[float, float] = (0.0, 1.0)
+    regridded: float = 0.25
+    grid: tuple[float, float] = (0.7, 1.2)
     ringing: float = 0.4
     bias: tuple[float, float] = (0.0, 0.12)
     visibility: tuple[float, float] = (0.6, 1.0)
@@ -103,6 +110,7 @@ class RegionSettings:
     grain: tuple[float, float] = (1.0, 2.5)
     transition: tuple[float, float] = (0.4, 1.4)
     iron: tuple[float, float] = (0.0, 0.5)
+    putamen_iron: tuple[float, float] = (0.3, 1.0)
     jitter: tuple[float, float] = (0.0, 0.08)
     mask_error: tuple[float, float] = (0.2, 0.9)
     pose: float = 0.07
@@ -122,6 +130,7 @@ HELD_OUT = RegionSettings(
     blur=(0.8, 1.5),
     smoothing=(0.0, 0.0),
     sharpening=(0.0, 0.0),
+    regridded=0.0,
     visibility=(0.65, 1.0),
     epvs_contrast=(1.4, 2.2),
     texture=(0.3, 2.5),
@@ -220,12 +229,13 @@ def simulate_region(
     distribution = settings.epvs.varied(about_epvs, settings.epvs_variation)
     epvs = draw_epvs(about_epvs, anatomy, count, distribution, visibility=settings.visibility)
     lesions = (*mimics, *extra, *epvs)
-    contrast, intensities, fluid = _draw_look(about_look, settings)
+    contrast, intensities, fluid, gradient = _draw_look(about_look, settings)
     amount = log_uniform(about_look, settings.texture)
     texture = Texture(
         fine=0.02 * amount,
         coarse=0.03 * amount,
         grain=about_look.uniform(*settings.grain),
+        gradient=gradient,
         transition=log_uniform(about_borders, settings.transition),
     )
     image = paint(about_look, anatomy, intensities, texture)
@@ -247,12 +257,14 @@ def simulate_region(
     )
 
 
-def _draw_look(rng: np.random.Generator, settings: RegionSettings) -> tuple[Contrast, Array, float]:
-    """Draw a contrast, the intensity of each tissue, and that of the fluid in EPVS."""
+def _draw_look(rng: np.random.Generator, settings: RegionSettings) -> tuple[Contrast, Array, float, float]:
+    """Draw a contrast, each tissue's intensity, that of the fluid in EPVS, and the putamen's gradient."""
     contrast = settings.contrasts[int(rng.integers(len(settings.contrasts)))]
-    relaxation = draw_relaxation(rng, variation=0.04, iron=rng.uniform(*settings.iron))
-    intensities, _ = draw_intensities(rng, contrast, relaxation, jitter=rng.uniform(*settings.jitter))
-    return contrast, intensities, fluid_level(intensities, rng.uniform(*settings.epvs_contrast))
+    iron, putamen = rng.uniform(*settings.iron), rng.uniform(*settings.putamen_iron)
+    relaxation = draw_relaxation(rng, variation=0.04, iron=iron, putamen=putamen)
+    intensities, sequence = draw_intensities(rng, contrast, relaxation, jitter=rng.uniform(*settings.jitter))
+    fluid = fluid_level(intensities, rng.uniform(*settings.epvs_contrast))
+    return contrast, intensities, fluid, iron_gradient(sequence, relaxation, putamen * iron)
 
 
 def log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -293,6 +305,7 @@ def draw_protocol(rng: np.random.Generator, settings: RegionSettings) -> Protoco
         sharpening=float(rng.uniform(*settings.sharpening)) if after == 2 else 0.0,
         bias=float(rng.uniform(*settings.bias)),
         offset=(float(offset[0]), float(offset[1]), float(offset[2])),
+        regrid=float(rng.uniform(*settings.grid)) if rng.random() < settings.regridded else 0.0,
     )
 
 

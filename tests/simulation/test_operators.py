@@ -14,6 +14,13 @@ def test_spline_agrees_with_scipy(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(operators.spline(20, positions) @ values, expected, atol=2e-5)
 
 
+def test_linear_agrees_with_numpy(rng: np.random.Generator) -> None:
+    values = rng.standard_normal(20).astype(np.float32)
+    positions = np.linspace(-1, 20, 57)
+    expected = np.interp(positions, np.arange(20), values)
+    np.testing.assert_allclose(operators.linear(20, positions) @ values, expected, atol=1e-5)
+
+
 def test_apply_multiplies_each_axis(rng: np.random.Generator) -> None:
     volume = rng.standard_normal((4, 5, 6)).astype(np.float32)
     matrices = [rng.standard_normal((3, size)).astype(np.float32) for size in volume.shape]

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from epvs_bids.simulation.acquisition import Protocol, add_lesions, rician, scan
+from epvs_bids.simulation.acquisition import Protocol, add_lesions, rician, sampling, scan
 from epvs_bids.simulation.anatomy import Anatomy
-from epvs_bids.simulation.contrast import Sequence, draw_intensities, draw_relaxation, signal
+from epvs_bids.simulation.contrast import Contrast, Sequence, draw_intensities, draw_relaxation, signal
 from epvs_bids.simulation.lesions import Lesion
 from epvs_bids.simulation.region import REGION, TRAINING, SimulatedRegion, simulate_region
 from epvs_bids.simulation.targets import MASS, target_maps, visible_contrast
@@ -68,6 +69,40 @@ def test_borders_are_as_gradual_as_asked(anatomy: Anatomy) -> None:
 
     sharp, soft = step_at_the_pallidum(0.4), step_at_the_pallidum(1.4)
     assert 0 < soft < 0.6 * sharp
+
+
+@pytest.mark.parametrize(("contrast", "least", "most"), [("T2w", 0.3, 1.2), ("PDw", 0.02, 0.3)])
+def test_iron_darkens_the_back_of_the_putamen(
+    anatomy: Anatomy, contrast: Contrast, least: float, most: float
+) -> None:
+    def front_over_back(iron: float) -> float:
+        settings = replace(TRAINING, contrasts=(contrast,), noise=(1e-4, 1e-4), texture=(1e-3, 1e-3))
+        settings = replace(settings, iron=(iron, iron), putamen_iron=(0.8, 0.8), bias=(0.0, 0.0))
+        made = simulate_region(3, settings, anatomy=anatomy, count=0)
+        putamen = anatomy.tissues == TISSUES.index("putamen")
+        y = np.argwhere(putamen)[:, 1]
+        values = made.image[putamen]
+        return float(
+            np.log(np.median(values[y > np.percentile(y, 75)]) / np.median(values[y < np.percentile(y, 25)]))
+        )
+
+    assert abs(front_over_back(0.0)) < 0.1
+    assert least < front_over_back(0.4) - front_over_back(0.0) < most
+
+
+def test_resampled_scan_is_linear_interpolation(rng: np.random.Generator) -> None:
+    protocol = Protocol(voxel_size=(1.0, 1.0, 1.0), regrid=0.8)
+    acquire, restore = sampling(REGION, protocol, 0)
+    values = rng.standard_normal(acquire.shape[0]).astype(np.float32)
+    # The two grids and the region have the same middle.
+    last = acquire.shape[0] - 1
+    count = int(last / 0.8) + 1
+    grid = last / 2 + 0.8 * (np.arange(count) - (count - 1) / 2)
+    resampled = np.interp(grid, np.arange(last + 1), values)
+    voxels = np.arange(20, 148)
+    positions = (count - 1) / 2 + (voxels - (REGION.shape[0] - 1) / 2) * 0.5 / 0.8
+    expected = ndimage.map_coordinates(resampled, [positions], order=3, mode="mirror")
+    np.testing.assert_allclose(restore[voxels] @ values, expected, atol=1e-3)
 
 
 def test_targets_add_up_to_the_count(region: SimulatedRegion) -> None:
