@@ -171,9 +171,9 @@ def write(results: dict[str, float], model: Path, page: Path) -> None:
     """Put the results into the model's card and the page."""
     path = model / "model.json"
     description = json.loads(path.read_text())
-    description["metrics"] = {"simulated, held out": {k: round(v, 3) for k, v in results.items()}}
+    description["metrics"] = {"simulated, held out": {k: round(v, 3) + 0.0 for k, v in results.items()}}
     path.write_text(json.dumps(description, indent=2) + "\n")
-    rows = "\n".join(f"| {name} | {value:.2f} |" for name, value in results.items())
+    rows = "\n".join(f"| {name} | {round(value, 2) + 0.0:.2f} |" for name, value in results.items())
     before, rest = page.read_text().split("<!-- measured -->\n")
     after = rest.split("<!-- end -->\n")[1]
     page.write_text(f"{before}<!-- measured -->\n{TITLE}{rows}\n<!-- end -->\n{after}")
