@@ -50,7 +50,7 @@ def test_epvs_lie_low_in_the_basal_ganglia(anatomy: Anatomy) -> None:
 
 
 def test_calibres_keep_to_their_range(anatomy: Anatomy) -> None:
-    # 1.3 mm is the median at the widest point; tubes taper from there.
+    # Tubes are drawn with a median of 1.3 mm; tapering and swelling leave 1.2 at the widest point.
     some = [draw_epvs(np.random.default_rng(seed), anatomy, 40, EpvsDistribution()) for seed in range(4)]
     calibres = np.array([lesion.tube.calibre for lesions in some for lesion in lesions])
     assert calibres.min() >= 0.5
