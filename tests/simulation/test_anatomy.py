@@ -65,8 +65,8 @@ def test_size_in_the_slice_of_the_commissure() -> None:
         plane = ndimage.binary_dilation(person.ganglia[:, :, level], iterations=2)
         extents.append([np.ptp(np.flatnonzero(plane.any(axis=1 - axis))) + 1 for axis in (0, 1)])
     width, length = np.mean(extents, axis=0)
-    assert abs(width - 65) < 4
-    assert abs(length - 48) < 4
+    assert abs(width - 65) < 3
+    assert abs(length - 48) < 3
 
 
 def test_neither_side_is_the_larger_on_average() -> None:

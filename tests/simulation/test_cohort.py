@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -5,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from epvs_bids.simulation import head as heads
 from epvs_bids.simulation.cli import main
-from epvs_bids.simulation.cohort import CohortSettings, draw_counts, draw_participants
+from epvs_bids.simulation.cohort import CohortSettings, draw_counts, draw_participants, draw_subject
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,22 @@ def test_bad_arguments_end_with_64(tmp_path: Path, arguments: list[str]) -> None
     with pytest.raises(SystemExit) as raised:
         main([str(tmp_path / "out"), *arguments])
     assert raised.value.code == 64
+
+
+def test_iron_of_the_putamen_rises_with_age_and_shows() -> None:
+    def subject(age: float) -> heads.Subject:
+        return draw_subject(np.random.default_rng(3), CohortSettings(), age=age, count=0)
+
+    old = subject(80)
+    assert old.iron > subject(30).iron > 0
+
+    where = heads.geometry(np.random.default_rng(1), (1.0, 1.0, 1.0))
+    putamen = np.isin(heads.segmentation(old, where), (12, 51))
+    y = np.argwhere(putamen)[:, 1]
+    back, front = y < np.percentile(y, 25), y > np.percentile(y, 75)
+
+    def front_over_back(one: heads.Subject) -> float:
+        scan, _ = heads.acquire(np.random.default_rng(2), one, "T2w", where, noise=0.0, bias=0.0)
+        return float(np.median(scan[putamen][front]) / np.median(scan[putamen][back]))
+
+    assert front_over_back(replace(old, iron=0.4)) > 1.2 * front_over_back(replace(old, iron=0.0))
