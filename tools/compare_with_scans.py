@@ -113,6 +113,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     regions = find_regions(options.output_dir)
+    if not regions:
+        parser.error(f"{options.output_dir} has no regions: run the participant level on it first.")
     figure = Figure(figsize=(10, 2.2 * len(regions)), layout="constrained")
     panels = figure.subplots(len(regions), 1 + SIMULATED, squeeze=False)
     print("| | 5th, 25th, 75th, 95th percentile | bands |\n| --- | --- | --- |")
