@@ -76,8 +76,8 @@ class Part:
 
 FAINT = (1.12, 1.6)
 """Range of the least intensity of fluid in EPVS, relative to the putamen; it concerns PDw of short TR."""
-WIDER = Regions(calibre=(1.15, 1.7), length=(5.0, 8.5), cluster=0.4, faint=0.7)
-CROWDED = Regions(calibre=(1.15, 1.8), length=(4.5, 8.5), cluster=0.6, faint=0.7)
+WIDER = Regions(calibre=(1.05, 1.6), length=(5.0, 8.5), cluster=0.4, faint=0.7)
+CROWDED = Regions(calibre=(1.05, 1.7), length=(4.5, 8.5), cluster=0.6, faint=0.7)
 PARTS = (
     Part(steps=3250, rate=3e-3),
     Part(steps=750, rate=7e-4, regions=WIDER),

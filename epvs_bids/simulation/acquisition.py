@@ -41,6 +41,9 @@ class Protocol:
         Standard deviation in voxels of a Gaussian filter after the noise, as resampling leaves it.
     sharpening
         How much of what a filter of 0.7 voxels removes is added, as scanners' edge enhancement does.
+    zero_filling
+        Along x, y, z: how much larger the voxels are that k-space holds; the scanner interpolates them to
+        `voxel_size`, which leaves the noise correlated.
     regrid
         Edge in mm of isotropic voxels to which the scan was linearly resampled before it was shared, or 0.
     bias
@@ -56,6 +59,7 @@ class Protocol:
     noise: float = 0.03
     smoothing: float = 0.0
     sharpening: float = 0.0
+    zero_filling: tuple[float, float, float] = (1.0, 1.0, 1.0)
     regrid: float = 0.0
     bias: float = 0.05
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -74,11 +78,13 @@ class Texture:
     fluid
         Of CSF, whose flow makes it uneven, at 5 mm.
     patchy
-        Of the pallidum, whose iron and calcium are uneven, at 4 mm; in the putamen half as much.
+        Of the pallidum, whose iron and calcium are uneven, at 3 mm; in the putamen half as much.
     gradient
         Logarithm by which the putamen darkens from its middle to its posterolateral end and brightens to the
         anteromedial one, as its iron does (Steffens et al. 1996, Psychiatry Res 68:55); iron is granular, so
         that putamen and pallidum vary by `_GRANULAR` of it at 2.5 mm.
+    lamina
+        How much of white matter the medullary laminae have: one along the putamen, one within the pallidum.
     transition
         Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps its borders).
     """
@@ -87,8 +93,9 @@ class Texture:
     coarse: float = 0.03
     grain: float = 1.5
     fluid: float = 0.08
-    patchy: float = 0.06
+    patchy: float = 0.08
     gradient: float = 0.0
+    lamina: float = 0.4
     transition: float = 0.8
 
 
@@ -120,7 +127,7 @@ def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, textur
     weight = np.where(is_fluid, texture.fluid, 0.0).astype(np.float32)[anatomy.tissues]
     share = np.zeros(len(TISSUES), np.float32)
     share[[TISSUES.index("pallidum"), TISSUES.index("putamen")]] = texture.patchy, texture.patchy / 2
-    iron = share[anatomy.tissues] * operators.smooth_field(rng, shape, 4 / size)
+    iron = share[anatomy.tissues] * operators.smooth_field(rng, shape, 3 / size)
     variation = texture.fine * fine + texture.coarse * coarse + iron
     if texture.gradient:
         rough = operators.smooth_field(rng, shape, 2.5 / size)
@@ -128,6 +135,8 @@ def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, textur
     image *= np.maximum(1 + np.where(weight > 0, weight * flow, variation), 0.2)
     if texture.gradient:
         _darken_putamen(image, anatomy, texture.gradient)
+    if texture.lamina:
+        _add_laminae(image, anatomy, float(intensities[TISSUES.index("white")]), texture.lamina)
     if texture.transition:
         soft = ndimage.gaussian_filter(np.where(weight > 0, np.float32(1), image), texture.transition / size)
         image = np.where(weight > 0, image, soft)
@@ -142,6 +151,25 @@ def _darken_putamen(image: Array, anatomy: Anatomy, gradient: float) -> None:
     along = 0.5 * np.abs(affine[0, 0] * x + affine[0, 3]) - 0.87 * (affine[1, 1] * y + affine[1, 3])
     t = (along - along.mean()) / (2 * along.std())
     image[inside] *= np.exp(-gradient * np.clip(t, -1, 1)).astype(np.float32)
+
+
+def _add_laminae(image: Array, anatomy: Anatomy, white: float, share: float) -> None:
+    """Blend the medullary laminae, 0.7 mm wide, into the pallidum, in place.
+
+    The lateral one lies along the putamen, the medial one at two thirds of the way to the inner border.
+    """
+    inside = anatomy.tissues == TISSUES.index("pallidum")
+    if not inside.any():
+        return
+    size = anatomy.box.voxel_size
+    (part,) = ndimage.find_objects(ndimage.binary_dilation(inside, iterations=2).astype(np.uint8))
+    tissues, pallidum = anatomy.tissues[part], inside[part]
+    to_putamen = ndimage.distance_transform_edt(tissues != TISSUES.index("putamen")) * size
+    to_border = ndimage.distance_transform_edt(pallidum | (tissues == TISSUES.index("putamen"))) * size
+    medial = 2 / 3 * (to_putamen + to_border)
+    weight = np.maximum(np.exp(-((to_putamen / 0.7) ** 2)), np.exp(-(((to_putamen - medial) / 0.5) ** 2)))
+    weight = np.where(pallidum, share * weight, 0).astype(np.float32)
+    image[part] += weight * (np.float32(white) - image[part])
 
 
 def add_lesions(image: Array, lesions: Sequence[Lesion], box: Box, *, fluid: float) -> NDArray[np.uint8]:
@@ -177,6 +205,18 @@ def add_lesions(image: Array, lesions: Sequence[Lesion], box: Box, *, fluid: flo
     return labels
 
 
+def grid_positions(
+    box: Box, size: float, offset: float, axis: int, *, span: float | None = None
+) -> NDArray[np.float64]:
+    """Centres of voxels of `size` mm along an axis, in mm from the centre of the box's first voxel.
+
+    They cover `span` mm (the box by default), in its middle but for a shift of `offset` voxels.
+    """
+    count, step = box.shape[axis], box.voxel_size
+    samples = max(4, int(np.ceil((span or count * step) / size)) + 1)
+    return np.asarray((np.arange(samples) - (samples - 1) / 2 + offset) * size + (count - 1) * step / 2)
+
+
 def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = None) -> tuple[Array, Array]:
     """Matrices along one axis: fine voxels to the scanner's voxels, and those back to fine voxels.
 
@@ -198,12 +238,10 @@ def sampling(box: Box, protocol: Protocol, axis: int, *, span: float | None = No
     restore
         (fine voxels, scanner's voxels): cubic B-spline, of the scan that was linearly resampled if it was.
     """
-    count, step, size = box.shape[axis], box.voxel_size, protocol.voxel_size[axis]
-    length = span or count * step
-    samples = max(4, int(np.ceil(length / size)) + 1)
-    positions = (np.arange(samples) - (samples - 1) / 2 + protocol.offset[axis]) * size + (
-        count - 1
-    ) * step / 2
+    count, step = box.shape[axis], box.voxel_size
+    size = protocol.voxel_size[axis] * protocol.zero_filling[axis]
+    positions = grid_positions(box, size, protocol.offset[axis], axis, span=span)
+    samples = len(positions)
     kind: Literal["box", "sinc", "gauss"] = "box" if axis == protocol.thick_axis else protocol.in_plane
     width = size * (1.0 if kind == "box" else protocol.blur)
     acquire = operators.point_spread(count, step, positions, width=width, kind=kind)

@@ -86,6 +86,8 @@ class Person:
         Standard deviation in mm of the smooth deformation.
     ventricles, sulci
         Log-odds added to ventricles and to sulcal CSF: above 0 they are wider (atrophy).
+    horns
+        mm by which the frontal horns reach further down along the caudate than the atlas'.
     """
 
     seed: int
@@ -94,6 +96,7 @@ class Person:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     deformation: float = 1.2
     ventricles: float = 0.0
+    horns: float = 0.0
     sulci: float = 0.0
 
 
@@ -147,6 +150,7 @@ def draw_person(rng: np.random.Generator, *, age: float | None = None, pose: flo
         shift=(float(shift[0]), float(shift[1]), float(shift[2])),
         deformation=float(rng.uniform(0.5, 1.5)),
         ventricles=float(width + rng.normal(0, 0.3)),
+        horns=float(np.clip(3 + 2 * width + rng.normal(0, 1.5), 0, 7)),
         sulci=float(width + rng.normal(0, 0.3)),
     )
 
@@ -177,6 +181,20 @@ def _atlas(box: Box) -> tuple[torch.Tensor, NDArray[np.float64], tuple[int, ...]
     opposite = np.rint(-2 * moved[0, 3] - np.arange(both.shape[1])).astype(int)
     both = (both + both[:, np.clip(opposite, 0, both.shape[1] - 1)]) / 2
     return torch.from_numpy(both)[None], moved, tuple(tissues)
+
+
+def _lower_horns(maps: torch.Tensor, tissues: tuple[int, ...], depth: float) -> torch.Tensor:
+    """Copy of the maps, 1 mm, with the ventricle moved down by `depth` mm beside the caudate."""
+    lowered = maps.clone()
+    ventricle, caudate, thalamus = (
+        lowered[0, tissues.index(TISSUES.index(name))] for name in ("ventricle", "caudate", "thalamus")
+    )
+    beside = torch.from_numpy(ndimage.gaussian_filter(caudate.numpy(), 2.5)).mul(6).clamp(max=1)
+    whole = int(depth)
+    below = [ventricle.roll(-step, dims=2) for step in (whole, whole + 1)]
+    moved = torch.lerp(below[0], below[1], depth - whole) * beside * (1 - thalamus)
+    torch.maximum(ventricle, moved, out=ventricle)
+    return lowered
 
 
 def _rotation(angles: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -244,7 +262,7 @@ def draw_anatomy(person: Person, box: Box) -> Anatomy:
     maps, affine, tissues = _atlas(box)
     rng = np.random.default_rng(person.seed + 1)
     spans = maps.shape[2:]
-    noisy = maps.clone()
+    noisy = _lower_horns(maps, tissues, person.horns)
     for channel, tissue in enumerate(tissues):
         rough = 0.10 if TISSUES[tissue] in GANGLIA else 0.22
         field = rough * operators.smooth_field(rng, spans, 3.0)

@@ -182,10 +182,10 @@ def draw_subject(
 ) -> heads.Subject:
     """Draw one person's anatomy, EPVS and everything that resembles them."""
     person = draw_person(rng, age=age, pose=0.02)
+    iron, putamen = rng.uniform(0, 0.2), float(np.clip(0.3 + 0.7 * (age - 20) / 60, 0.3, 1.0))
     head, region = heads.anatomies(person)
     mimics = draw_mimics(rng, region, settings.mimics)
     epvs = draw_epvs(rng, region, count, settings.epvs)
-    iron, putamen = rng.uniform(0, 0.2), float(np.clip(0.3 + 0.7 * (age - 20) / 60, 0.3, 1.0))
     return heads.Subject(
         head=head,
         region=region,

@@ -128,9 +128,10 @@ def draw_relaxation(
 def iron_gradient(sequence: Sequence, relaxation: NDArray[np.float64], iron: float) -> float:
     """Logarithm of the signal that the putamen's posterolateral end lacks beside its middle.
 
-    Its iron, the fraction by which T2 of the putamen is shortened, is twice as much there.
+    Its iron, the fraction by which T2 of the putamen is shortened, is twice as much there; the signal never
+    falls by more than a third.
     """
-    return sequence.echo / float(relaxation[TISSUES.index("putamen"), 1]) * iron
+    return min(sequence.echo / float(relaxation[TISSUES.index("putamen"), 1]) * iron, 0.4)
 
 
 def draw_intensities(

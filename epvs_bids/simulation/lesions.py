@@ -4,7 +4,7 @@ Numbers and where they come from
 --------------------------------
 - Calibre: perivascular spaces are mostly below 3 mm, lacunes 3 to 15 mm (Wardlaw et al. 2013, Lancet Neurol
   12:822, STRIVE); raters count those of 1 to 3 mm in the slice of the anterior commissure (Adams et al. 2013,
-  Stroke 44:1732). Ours: log-normal, median 1.3 mm, 0.5 to 3 mm.
+  Stroke 44:1732). Ours: log-normal, median 1.2 mm, 0.5 to 3 mm.
 - Course: along the lenticulostriate arteries, from the anterior perforated substance upwards, most in the
   lower third of the basal ganglia and in the putamen (Jungreis et al. 1988, AJNR 9:437; Braffman et al. 1988,
   AJNR 9:621; Wardlaw et al. 2020, Nat Rev Neurol 16:137). Ours: about a fan that opens laterally.
@@ -46,7 +46,7 @@ class EpvsDistribution:
         Relative frequency a voxel of putamen, caudate, pallidum, accumbens, adjoining white matter.
     """
 
-    calibre: float = 1.3
+    calibre: float = 1.2
     calibre_spread: float = 0.3
     min_calibre: float = 0.5
     length: float = 6.0
@@ -61,9 +61,14 @@ class EpvsDistribution:
         return id(self)
 
     def varied(self, rng: np.random.Generator, spread: float) -> EpvsDistribution:
-        """Draw another person's: medians of calibre and length, times exp(a normal deviate × `spread`)."""
+        """Draw another person's.
+
+        Medians of calibre and length are multiplied by exp(a normal deviate × `spread`); where they vary, so
+        does the fraction in clusters.
+        """
         calibre, length = np.exp(rng.normal(0, spread, 2))
-        return replace(self, calibre=self.calibre * calibre, length=self.length * length)
+        cluster = self.cluster * rng.uniform(0, 2) if spread else self.cluster
+        return replace(self, calibre=self.calibre * calibre, length=self.length * length, cluster=cluster)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +149,15 @@ def _allowed(*names: str) -> NDArray[np.bool_]:
 
 
 def lenticulostriate(
-    rng: np.random.Generator, position: NDArray[np.float64], spread: float = 0.3
+    rng: np.random.Generator, position: NDArray[np.float64], spread: float = 0.35
 ) -> NDArray[np.float64]:
-    """Draw the direction of a lenticulostriate course: upwards, fanning out from the midline."""
-    outwards = np.sign(position[0]) * np.clip(abs(position[0]) - 18, -8, 14) / 40
-    course = np.array([outwards, -0.12, 1.0]) + rng.normal(0, spread, 3)
+    """Draw the direction of a lenticulostriate course: upwards, fanning out from the midline.
+
+    The arteries come from below the middle of the putamen and run outwards and backwards before they rise.
+    """
+    low = np.clip((4 - position[2]) / 12, 0, 1)
+    outwards = np.sign(position[0]) * (np.clip(abs(position[0]) - 18, -8, 14) / 40 + 0.4 * low)
+    course = np.array([outwards, -0.12 - 0.3 * low, 1.0]) + rng.normal(0, spread, 3)
     return np.asarray(course / np.linalg.norm(course))
 
 
@@ -216,7 +225,7 @@ def _draw_epvs_tube(
         direction,
         calibre=calibre,
         length=length,
-        curvature=0.35,
+        curvature=0.5,
         taper=float(rng.uniform(0, 0.6)),
     )
 

@@ -65,8 +65,7 @@ def _ovoid(rng: np.random.Generator, centre: Point, size: float, elongation: flo
 
 
 def _lacune(rng: np.random.Generator, centre: Point) -> Lesion:
-    # The tube narrows to 0.84 of its nominal calibre at most, so that the widest part is 3 mm or more.
-    size = float(np.clip(4.5 * np.exp(rng.normal(0, 0.4)), 3.8, 15))
+    size = float(np.clip(4.2 * np.exp(rng.normal(0, 0.4)), 3, 15))
     tube = _ovoid(rng, centre, size, float(rng.uniform(1.0, 1.5)))
     return Lesion(kind="lacune", tube=tube, level=float(rng.uniform(0.6, 1.0)), soft=0.3)
 

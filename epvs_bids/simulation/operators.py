@@ -113,7 +113,7 @@ def point_spread(
     return result
 
 
-def smooth_field(rng: np.random.Generator, shape: Sequence[int], spacing: float) -> Array:
+def smooth_field(rng: np.random.Generator, shape: Sequence[int], spacing: float | Sequence[float]) -> Array:
     """Draw a smooth random field of mean 0 and standard deviation 1.
 
     Parameters
@@ -123,14 +123,16 @@ def smooth_field(rng: np.random.Generator, shape: Sequence[int], spacing: float)
     shape
         (X, Y, Z) of the result.
     spacing
-        Distance in voxels between the independent normal values that a cubic B-spline connects.
+        Distance in voxels between the independent normal values that a cubic B-spline connects; one for each
+        axis where voxels are not isotropic.
     """
-    counts = [max(4, int(np.ceil(size / spacing)) + 3) for size in shape]
+    spacings = np.broadcast_to(spacing, len(shape)).tolist()
+    counts = [max(4, int(np.ceil(size / step)) + 3) for size, step in zip(shape, spacings, strict=True)]
     coarse = rng.standard_normal(counts, dtype=np.float32)
     matrices = []
-    for size, count in zip(shape, counts, strict=True):
+    for size, count, step in zip(shape, counts, spacings, strict=True):
         start = float(rng.uniform(0.5, 1.5))
-        positions = np.minimum(start + np.arange(size) / max(spacing, size / (count - 3)), count - 1.0)
+        positions = np.minimum(start + np.arange(size) / max(step, size / (count - 3)), count - 1.0)
         matrices.append(spline_noise(count, positions))
     return apply(coarse, matrices)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from epvs_bids.simulation import operators
 from epvs_bids.simulation.acquisition import Protocol, Texture, add_lesions, paint, scan
@@ -16,6 +15,7 @@ from epvs_bids.simulation.anatomy import Anatomy, Box, draw_anatomy, draw_person
 from epvs_bids.simulation.contrast import Contrast, draw_intensities, draw_relaxation, iron_gradient
 from epvs_bids.simulation.lesions import EpvsDistribution, Lesion, Mimics, draw_epvs
 from epvs_bids.simulation.mimics import draw_mimics
+from epvs_bids.simulation.segmentation import smooth_mask
 from epvs_bids.simulation.tissues import TISSUES
 
 Array = NDArray[np.float32]
@@ -53,6 +53,8 @@ class RegionSettings:
         Point spread relative to the voxel.
     smoothing, sharpening
         Of a third of the scans each, `Protocol` tells what; the last third is left as the scanner saw it.
+    zero_filled, zero_filling
+        Fraction of scans whose scanner interpolated, and by how much along an axis within the slice.
     regridded, grid
         Fraction of scans that were resampled to isotropic voxels, and these voxels' edge in mm.
     ringing
@@ -63,8 +65,9 @@ class RegionSettings:
         Fraction of fluid inside EPVS.
     epvs_contrast
         Least intensity of the fluid relative to the putamen (the paper's PD shows EPVS bright).
-    texture, grain, transition
-        Scale of `Texture`, the size of its grains in mm, and how gradually one tissue becomes the next.
+    texture, grain, patchy, lamina, transition
+        Scale of `Texture`, the size of its grains in mm, how uneven the pallidum is, how much of white matter
+        its laminae have, and how gradually one tissue becomes the next.
     iron
         Fraction by which iron shortens T2 of the pallidum, more with age.
     putamen_iron
@@ -72,8 +75,8 @@ class RegionSettings:
         Radiology 181:715); `Texture.gradient` tells where.
     jitter
         Logarithmic standard deviation of tissue intensities beyond the signal equations.
-    mask_error
-        Standard deviation in mm of the segmentation's outline.
+    mask_error, ragged
+        Standard deviation in mm of the segmentation's outline, and how far noise misleads it (`segment`).
     pose
         Standard deviation in radians of the rotation left after registration.
     extracted
@@ -97,9 +100,11 @@ class RegionSettings:
         (0.5, 0.5, 2.0, 2),
     )
     noise: tuple[float, float] = (0.006, 0.12)
-    blur: tuple[float, float] = (0.6, 1.6)
+    blur: tuple[float, float] = (0.85, 1.6)
     smoothing: tuple[float, float] = (0.0, 0.7)
-    sharpening: tuple[float, float] = (0.0, 1.0)
+    sharpening: tuple[float, float] = (0.0, 0.8)
+    zero_filled: float = 0.5
+    zero_filling: tuple[float, float] = (1.0, 1.7)
     regridded: float = 0.25
     grid: tuple[float, float] = (0.7, 1.2)
     ringing: float = 0.4
@@ -108,11 +113,14 @@ class RegionSettings:
     epvs_contrast: tuple[float, float] = (1.3, 2.5)
     texture: tuple[float, float] = (0.2, 4.0)
     grain: tuple[float, float] = (1.0, 2.5)
+    patchy: tuple[float, float] = (0.03, 0.14)
+    lamina: tuple[float, float] = (0.0, 0.8)
     transition: tuple[float, float] = (0.4, 1.4)
-    iron: tuple[float, float] = (0.0, 0.5)
+    iron: tuple[float, float] = (0.0, 0.38)
     putamen_iron: tuple[float, float] = (0.3, 1.0)
     jitter: tuple[float, float] = (0.0, 0.08)
-    mask_error: tuple[float, float] = (0.2, 0.9)
+    mask_error: tuple[float, float] = (0.1, 0.7)
+    ragged: tuple[float, float] = (0.05, 0.4)
     pose: float = 0.07
     extracted: float = 0.25
 
@@ -122,19 +130,21 @@ TRAINING = RegionSettings()
 
 HELD_OUT = RegionSettings(
     counts=(7.0, 1.0),
-    epvs=EpvsDistribution(calibre=1.5, calibre_spread=0.25, length=7.0, length_spread=0.35, cluster=0.15),
+    epvs=EpvsDistribution(calibre=1.4, calibre_spread=0.25, length=7.0, length_spread=0.35, cluster=0.15),
     epvs_variation=0.0,
     mimics=Mimics(lacunes=1.2, hyperintensities=3.0),
     voxel_sizes=((0.55, 0.55, 1.0, -1), (0.9, 0.9, 0.9, -1), (0.5, 0.5, 2.5, 2), (0.75, 0.75, 2.8, 2)),
     noise=(0.015, 0.08),
-    blur=(0.8, 1.5),
+    blur=(0.9, 1.5),
     smoothing=(0.0, 0.0),
     sharpening=(0.0, 0.0),
+    zero_filling=(1.0, 1.3),
     regridded=0.0,
     visibility=(0.65, 1.0),
     epvs_contrast=(1.4, 2.2),
     texture=(0.3, 2.5),
     grain=(1.5, 1.5),
+    patchy=(0.04, 0.1),
     transition=(0.5, 1.0),
     iron=(0.0, 0.25),
 )
@@ -236,6 +246,8 @@ def simulate_region(
         coarse=0.03 * amount,
         grain=about_look.uniform(*settings.grain),
         gradient=gradient,
+        patchy=about_borders.uniform(*settings.patchy),
+        lamina=about_borders.uniform(*settings.lamina),
         transition=log_uniform(about_borders, settings.transition),
     )
     image = paint(about_look, anatomy, intensities, texture)
@@ -245,7 +257,13 @@ def simulate_region(
     protocol = draw_protocol(about_scan, settings)
     return SimulatedRegion(
         image=scan(about_scan, image, anatomy.box, protocol),
-        mask=smooth_mask(about_scan, anatomy, about_scan.uniform(*settings.mask_error)),
+        mask=smooth_mask(
+            about_scan,
+            anatomy,
+            protocol,
+            error=about_scan.uniform(*settings.mask_error),
+            ragged=about_scan.uniform(*settings.ragged),
+        ),
         labels=labels,
         epvs=epvs_table(epvs, anatomy, half_slice=0.5),
         slice_count=sum(lesion.tube.crosses(anatomy.commissure[2], 0.5) for lesion in epvs),
@@ -295,6 +313,9 @@ def draw_protocol(rng: np.random.Generator, settings: RegionSettings) -> Protoco
     factors = [through if axis == thick else in_plane for axis in range(3)]
     offset = rng.uniform(-0.5, 0.5, 3)
     after = int(rng.integers(3))
+    filling = rng.uniform(*settings.zero_filling, 3) * (rng.random() < settings.zero_filled)
+    filling[thick if thick >= 0 else int(rng.integers(3))] = 1
+    filling = np.maximum(filling, 1)
     return Protocol(
         voxel_size=(x * factors[0], y * factors[1], z * factors[2]),
         thick_axis=thick if thick >= 0 else None,
@@ -305,41 +326,9 @@ def draw_protocol(rng: np.random.Generator, settings: RegionSettings) -> Protoco
         sharpening=float(rng.uniform(*settings.sharpening)) if after == 2 else 0.0,
         bias=float(rng.uniform(*settings.bias)),
         offset=(float(offset[0]), float(offset[1]), float(offset[2])),
+        zero_filling=(float(filling[0]), float(filling[1]), float(filling[2])),
         regrid=float(rng.uniform(*settings.grid)) if rng.random() < settings.regridded else 0.0,
     )
-
-
-def smooth_mask(rng: np.random.Generator, anatomy: Anatomy, error: float) -> Array:
-    """Mask of the basal ganglia: segmented with an uneven outline, dilated four times, smoothed (σ 2 voxels).
-
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    anatomy
-        Tissues.
-    error
-        Standard deviation in mm of the outline.
-    """
-    soft = ndimage.gaussian_filter(anatomy.ganglia.astype(np.float32), 1.6)
-    shift = operators.smooth_field(rng, soft.shape, 12.0) * np.float32(error)
-    binary = soft > 0.5 + np.clip(shift * 0.5, -0.35, 0.35)
-    for _ in range(4):
-        binary = _dilate(binary)
-    smooth = ndimage.gaussian_filter(binary.astype(np.float32), 2.0, mode="constant")
-    return np.asarray(np.clip(smooth, 0, 1))
-
-
-def _dilate(binary: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """One binary dilation with six neighbours."""
-    grown = binary.copy()
-    for axis in range(3):
-        ahead = [slice(None)] * 3
-        behind = [slice(None)] * 3
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        grown[tuple(ahead)] |= binary[tuple(behind)]
-        grown[tuple(behind)] |= binary[tuple(ahead)]
-    return grown
 
 
 def epvs_table(epvs: list[Lesion], anatomy: Anatomy, *, half_slice: float) -> pd.DataFrame:

@@ -88,7 +88,8 @@ def draw_tube(
     steps = headings * span / (count - 1)
     points = start + np.vstack([np.zeros(3), np.cumsum(steps[:-1], axis=0)])
     swelling = 1 + 0.12 * np.sin(along * rng.uniform(2, 7) + rng.uniform(0, 2 * np.pi))
-    radii = calibre / 2 * (1 - taper * along) * swelling / swelling.max()
+    profile = (1 - taper * along) * swelling
+    radii = calibre / 2 * profile / profile.max()
     return Tube(points=points, radii=radii)
 
 

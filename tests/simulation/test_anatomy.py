@@ -74,3 +74,20 @@ def test_neither_side_is_the_larger_on_average() -> None:
     left = [(person.ganglia & person.left).sum() / person.ganglia.sum() for person in people]
     assert abs(np.mean(left) - 0.5) < 3 * np.std(left) / np.sqrt(len(left))
     assert abs(np.mean(left) - 0.5) < 0.01
+
+
+def test_deeper_frontal_horns_line_the_caudate_at_the_commissure() -> None:
+    def fluid_beside_the_caudate(horns: float) -> int:
+        person = draw_anatomy(Person(seed=1, horns=horns), SMALL)
+        level = round((person.commissure[2] - SMALL.affine[2, 3]) / SMALL.voxel_size)
+        near, fluid = (
+            person.tissues[:, :, level] == TISSUES.index(name) for name in ("caudate", "ventricle")
+        )
+        return int((ndimage.binary_dilation(near, iterations=2) & fluid).sum())
+
+    def thalamus(horns: float) -> float:
+        return volume(draw_anatomy(Person(seed=1, horns=horns), SMALL), "thalamus")
+
+    shallow, deep = fluid_beside_the_caudate(0.0), fluid_beside_the_caudate(4.0)
+    assert deep > max(1.5 * shallow, 20)
+    assert thalamus(4.0) > 0.97 * thalamus(0.0)

@@ -56,3 +56,8 @@ def test_smooth_field_is_standardised_and_smooth(rng: np.random.Generator) -> No
     assert abs(field.mean()) < 0.3
     assert 0.8 < field.std() < 1.2
     assert np.abs(np.diff(field, axis=0)).mean() < 0.3
+    long, _, short = (
+        np.abs(np.diff(operators.smooth_field(rng, (60, 60, 60), (12.0, 6.0, 3.0)), axis=axis)).mean()
+        for axis in range(3)
+    )
+    assert long < 0.5 * short

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from epvs_bids.simulation.acquisition import Protocol, add_lesions, rician, sampling, scan
+from epvs_bids.simulation.acquisition import Protocol, Texture, add_lesions, paint, rician, sampling, scan
 from epvs_bids.simulation.anatomy import Anatomy
 from epvs_bids.simulation.contrast import Contrast, Sequence, draw_intensities, draw_relaxation, signal
 from epvs_bids.simulation.lesions import Lesion
@@ -147,3 +147,34 @@ def test_a_lesion_changes_only_its_place() -> None:
     assert image.max() == pytest.approx(2.0)
     assert set(np.unique(labels)) == {0, 1}
     assert (image != 1).sum() < 400
+
+
+def test_laminae_divide_the_dark_pallidum(anatomy: Anatomy, rng: np.random.Generator) -> None:
+    intensities = np.ones(len(TISSUES), np.float32)
+    intensities[TISSUES.index("pallidum")] = 0.5
+    flat = Texture(fine=0, coarse=0, fluid=0, patchy=0, transition=0)
+    plain, divided = (paint(rng, anatomy, intensities, replace(flat, lamina=lamina)) for lamina in (0.0, 0.8))
+    pallidum = anatomy.tissues == TISSUES.index("pallidum")
+    brighter = divided - plain > 0.15
+    np.testing.assert_array_equal(brighter & ~pallidum, False)
+    assert 0.1 < brighter[pallidum].mean() < 0.5
+    # Two sheets: from the putamen inwards bright, dark, bright, dark.
+    putamen = anatomy.tissues == TISSUES.index("putamen")
+    outwards = ndimage.distance_transform_edt(~putamen)
+    inwards = ndimage.distance_transform_edt(pallidum | putamen)
+    depth = np.where(pallidum, outwards / (outwards + inwards), np.nan)
+    steps = [(0.0, 0.1), (0.35, 0.5), (0.62, 0.72), (0.85, 1.0)]
+    lateral, outer, medial, inner = (brighter[(depth > low) & (depth < high)].mean() for low, high in steps)
+    assert min(lateral, medial) > 2 * max(outer, inner)
+
+
+def test_zero_filling_leaves_noise_correlated(rng: np.random.Generator) -> None:
+    def correlation(filling: float) -> float:
+        protocol = Protocol(
+            voxel_size=(0.5, 0.5, 0.5), zero_filling=(filling, 1.0, 1.0), noise=0.05, bias=0.0
+        )
+        seen = scan(rng, np.ones(REGION.shape, np.float32), REGION, protocol)[20:-20, 20:-20, 20:-20] - 1
+        return float(np.corrcoef(seen[1:].ravel(), seen[:-1].ravel())[0, 1])
+
+    assert correlation(1.0) < 0.35
+    assert correlation(1.6) > 0.5
