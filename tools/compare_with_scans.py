@@ -84,11 +84,13 @@ def draw_look(rng: np.random.Generator, region: Region) -> RegionSettings:
     )
 
 
-def nearest_looks(region: Region, of_real: NDArray[np.float64]) -> list[tuple[int, RegionSettings]]:
+def nearest_looks(
+    region: Region, of_real: NDArray[np.float64], first_seed: int
+) -> list[tuple[int, RegionSettings]]:
     """Choose seeds and looks whose simulated regions have a scan's percentiles and bands most nearly."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(first_seed)
     anatomy = draw_anatomy(draw_person(np.random.default_rng(1), pose=0.03), REGION)
-    candidates = list(enumerate((draw_look(rng, region) for _ in range(CANDIDATES)), start=6000))
+    candidates = list(enumerate((draw_look(rng, region) for _ in range(CANDIDATES)), start=first_seed))
     distances = []
     for seed, candidate in candidates:
         made = simulate_region(seed, candidate, anatomy=anatomy)
@@ -123,7 +125,7 @@ def main() -> None:
         of_real = look(real.scan, real.mask)
         show(panels[row, 0], real.scan, real.mask, real.rated_slice, region.scan)
         looks = []
-        for index, (seed, settings) in enumerate(nearest_looks(region, of_real)):
+        for index, (seed, settings) in enumerate(nearest_looks(region, of_real, 1000 * (row + 6))):
             made = simulate_region(seed, settings, count=(2, 8, 14)[index])
             affine = made.anatomy.box.affine
             level = round((made.anatomy.commissure[2] - affine[2, 3]) / affine[2, 2])

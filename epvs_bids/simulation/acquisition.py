@@ -162,7 +162,8 @@ def _add_laminae(image: Array, anatomy: Anatomy, white: float, share: float) -> 
     if not inside.any():
         return
     size = anatomy.box.voxel_size
-    (part,) = ndimage.find_objects(ndimage.binary_dilation(inside, iterations=2).astype(np.uint8))
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    part = tuple(slice(max(side.start - 2, 0), side.stop + 2) for side in box)
     tissues, pallidum = anatomy.tissues[part], inside[part]
     to_putamen = ndimage.distance_transform_edt(tissues != TISSUES.index("putamen")) * size
     to_border = ndimage.distance_transform_edt(pallidum | (tissues == TISSUES.index("putamen"))) * size

@@ -183,16 +183,22 @@ def _atlas(box: Box) -> tuple[torch.Tensor, NDArray[np.float64], tuple[int, ...]
     return torch.from_numpy(both)[None], moved, tuple(tissues)
 
 
-def _lower_horns(maps: torch.Tensor, tissues: tuple[int, ...], depth: float) -> torch.Tensor:
-    """Copy of the maps, 1 mm, with the ventricle moved down by `depth` mm beside the caudate."""
-    lowered = maps.clone()
-    ventricle, caudate, thalamus = (
-        lowered[0, tissues.index(TISSUES.index(name))] for name in ("ventricle", "caudate", "thalamus")
-    )
-    beside = torch.from_numpy(ndimage.gaussian_filter(caudate.numpy(), 2.5)).mul(6).clamp(max=1)
-    whole = int(depth)
+@lru_cache(maxsize=4)
+def _beside_caudate(box: Box) -> torch.Tensor:
+    """Where frontal horns may reach down, 0 to 1, on the atlas maps' grid: near the caudate, no thalamus."""
+    maps, _, tissues = _atlas(box)
+    caudate, thalamus = (maps[0, tissues.index(TISSUES.index(name))] for name in ("caudate", "thalamus"))
+    near = torch.from_numpy(ndimage.gaussian_filter(caudate.numpy(), 2.5))
+    return near.mul(6).clamp(max=1) * (1 - thalamus)
+
+
+def _lower_horns(box: Box, depth: float) -> torch.Tensor:
+    """Copy of the atlas maps, 1 mm, with the ventricle moved down by `depth` mm beside the caudate."""
+    maps, _, tissues = _atlas(box)
+    lowered, whole = maps.clone(), int(depth)
+    ventricle = lowered[0, tissues.index(TISSUES.index("ventricle"))]
     below = [ventricle.roll(-step, dims=2) for step in (whole, whole + 1)]
-    moved = torch.lerp(below[0], below[1], depth - whole) * beside * (1 - thalamus)
+    moved = torch.lerp(below[0], below[1], depth - whole) * _beside_caudate(box)
     torch.maximum(ventricle, moved, out=ventricle)
     return lowered
 
@@ -262,7 +268,7 @@ def draw_anatomy(person: Person, box: Box) -> Anatomy:
     maps, affine, tissues = _atlas(box)
     rng = np.random.default_rng(person.seed + 1)
     spans = maps.shape[2:]
-    noisy = _lower_horns(maps, tissues, person.horns)
+    noisy = _lower_horns(box, person.horns)
     for channel, tissue in enumerate(tissues):
         rough = 0.10 if TISSUES[tissue] in GANGLIA else 0.22
         field = rough * operators.smooth_field(rng, spans, 3.0)
