@@ -18,7 +18,7 @@ from epvs_bids.simulation.tubes import volume_fraction
 
 Array = NDArray[np.float32]
 _FLUIDS = ("csf", "ventricle")
-_GRANULAR = 0.5
+_GRANULAR = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Texture:
     fine: float = 0.02
     coarse: float = 0.03
     grain: float = 1.5
-    fluid: float = 0.08
+    fluid: float = 0.12
     patchy: float = 0.08
     gradient: float = 0.0
     lamina: float = 0.4
@@ -132,15 +132,32 @@ def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, textur
     if texture.gradient:
         rough = operators.smooth_field(rng, shape, 2.5 / size)
         variation += np.where(share > 0, np.float32(_GRANULAR * texture.gradient), 0)[anatomy.tissues] * rough
+    rough_fluid = operators.smooth_field(rng, shape, 1.5 / size)
+    flow = flow + np.where(anatomy.tissues == TISSUES.index("csf"), rough_fluid, 0)
     image *= np.maximum(1 + np.where(weight > 0, weight * flow, variation), 0.2)
     if texture.gradient:
         _darken_putamen(image, anatomy, texture.gradient)
     if texture.lamina:
         _add_laminae(image, anatomy, float(intensities[TISSUES.index("white")]), texture.lamina)
     if texture.transition:
-        soft = ndimage.gaussian_filter(np.where(weight > 0, np.float32(1), image), texture.transition / size)
-        image = np.where(weight > 0, image, soft)
+        image = np.where(weight > 0, image, _soften(image, weight > 0, anatomy, texture.transition))
     return image
+
+
+def _soften(image: Array, fluid: NDArray[np.bool_], anatomy: Anatomy, width: float) -> Array:
+    """Blur borders by `width` mm at the pallidum, whose fibres fan out, by a third of it elsewhere."""
+    size = anatomy.box.voxel_size
+    tissue = np.where(fluid, np.float32(1), image)
+    crisp = ndimage.gaussian_filter(tissue, width / 3 / size)
+    inside = anatomy.tissues == TISSUES.index("pallidum")
+    if not inside.any():
+        return np.asarray(crisp)
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    part = tuple(slice(max(side.start - 8, 0), side.stop + 8) for side in box)
+    share = np.minimum(ndimage.gaussian_filter(inside[part].astype(np.float32), 1.2 / size) * 2, 1)
+    soft = ndimage.gaussian_filter(tissue[part], width / size)
+    crisp[part] += share * (soft - crisp[part])
+    return np.asarray(crisp)
 
 
 def _darken_putamen(image: Array, anatomy: Anatomy, gradient: float) -> None:
@@ -196,7 +213,7 @@ def add_lesions(image: Array, lesions: Sequence[Lesion], box: Box, *, fluid: flo
     index = 0
     for lesion in lesions:
         part, fraction = volume_fraction(lesion.tube, box.affine, image.shape, soft=lesion.soft)
-        if lesion.kind in ("epvs", "lacune"):
+        if lesion.kind in ("epvs", "lacune", "thread"):
             image[part] += fraction * np.float32(lesion.level) * (np.float32(fluid) - image[part])
         else:
             image[part] *= 1 + fraction * np.float32(lesion.level - 1)

@@ -24,6 +24,8 @@ from epvs_bids.simulation.tubes import Tube, draw_tube
 
 MAX_CALIBRE = 3.0
 """mm; above it, a fluid-filled cavity is a lacune (STRIVE)."""
+_FOCUS = 4.0
+"""mm; standard deviation of the places around a focus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,9 @@ class EpvsDistribution:
         Probability that one lies 1.5 to 4 mm beside another, parallel to it.
     lower
         How much more often low in the basal ganglia: probability ∝ exp(−lower · height), height from 0 to 1.
+    foci
+        How much more often at most, in a person, around two places that left and right have in common (clear
+        EPVS of the scans in docs/simulation.md lie so); each person draws a number up to it.
     shares
         Relative frequency a voxel of putamen, caudate, pallidum, accumbens, adjoining white matter.
     """
@@ -53,6 +58,7 @@ class EpvsDistribution:
     length_spread: float = 0.45
     cluster: float = 0.3
     lower: float = 2.5
+    foci: float = 15.0
     shares: dict[str, float] = field(
         default_factory=lambda: {"putamen": 1.0, "caudate": 0.25, "pallidum": 0.5, "accumbens": 0.5}
     )
@@ -73,7 +79,7 @@ class EpvsDistribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Mimics:
-    """How many things that are no EPVS a region holds, as expected numbers.
+    """How many things that are no EPVS a region holds, as expected numbers (but `tract`).
 
     Parameters
     ----------
@@ -81,6 +87,9 @@ class Mimics:
         Fluid-filled ovoid cavities of 3 to 15 mm.
     hyperintensities
         White-matter lesions: soft, irregular, between tissue and fluid.
+    threads
+        Perivascular spaces that are not enlarged, 0.15 to 0.4 mm wide: seen at high resolution only (Bouvy et
+        al. 2014, Invest Radiol 49:307), a fine grain on other scans.
     dark_vessels
         Flow voids, in tissue and in CSF.
     bridges
@@ -89,14 +98,19 @@ class Mimics:
         Round iron or calcium deposits, dark; mostly in the pallidum.
     blobs
         Faint round patches, a few per cent brighter or darker.
+    tract
+        Mean fraction by which the corticospinal tract is brighter than the white matter around it (Yagishita
+        et al. 1994, AJNR 15:559); 0: as bright.
     """
 
     lacunes: float = 0.6
     hyperintensities: float = 1.5
-    dark_vessels: float = 8.0
+    threads: float = 50.0
+    dark_vessels: float = 16.0
     bridges: float = 12.0
     dots: float = 3.0
     blobs: float = 12.0
+    tract: float = 0.08
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +124,8 @@ class Lesion:
     tube
         Its shape; a short fat one is an ovoid.
     level
-        ``epvs``, ``lacune``: fraction of the way from tissue to fluid. Others: intensity relative to tissue.
+        ``epvs``, ``lacune``, ``thread``: fraction of the way from tissue to fluid. Others: intensity relative
+        to tissue.
     soft
         Blur in mm of its border.
     """
@@ -190,6 +205,7 @@ def draw_epvs(
         `count` lesions of kind ``epvs``; no two centres closer than 1.2 mm.
     """
     weights, candidates = _epvs_prior(anatomy, distribution)
+    weights *= _around_foci(rng, anatomy, weights, candidates, distribution.foci)
     allowed = _allowed("putamen", "caudate", "pallidum", "accumbens", "white", "claustrum", "brainstem")
     placed: list[Lesion] = []
     for attempt in range(60 * max(count, 1)):
@@ -245,3 +261,22 @@ def _epvs_prior(
     height = np.clip((heights - low) / max(high - low, 1), 0, 1)
     weights = share[tissues[tuple(candidates.T)]] * np.exp(-distribution.lower * height)
     return weights, candidates * step
+
+
+def _around_foci(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    weights: NDArray[np.float64],
+    candidates: NDArray[np.intp],
+    most: float,
+) -> NDArray[np.float64]:
+    """Draw two places, mirrored to the other side: how much more often an EPVS lies at each candidate."""
+    affine = anatomy.box.affine
+    places = candidates * affine[0, 0] + affine[:3, 3]
+    more = np.zeros(len(candidates))
+    for _ in range(2):
+        focus = _to_mm(anatomy, _position(rng, weights, candidates))
+        for mirror in (1, -1):
+            distances = ((places - focus * (mirror, 1, 1)) ** 2).sum(axis=1)
+            more += np.exp(-distances / (2 * _FOCUS**2))
+    return np.asarray(1 + rng.uniform(0, most) * more)

@@ -1,4 +1,4 @@
-"""What must not be counted: lacunes, hyperintensities, vessels, grey bridges, iron, faint patches."""
+"""What must not be counted: lacunes, hyperintensities, vessels and their spaces, bridges, iron, patches."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ def draw_mimics(rng: np.random.Generator, anatomy: Anatomy, mimics: Mimics) -> l
     anatomy
         Where.
     mimics
-        Expected numbers; each number is drawn from a Poisson distribution around them.
+        Expected numbers; each number is drawn from a Poisson distribution around them, that of threads from
+        one whose mean differs between people.
     """
     makers: list[tuple[float, tuple[str, ...], Callable[[np.random.Generator, Point], Lesion]]] = [
         (mimics.lacunes, ("putamen", "caudate", "pallidum", "thalamus", "white"), _lacune),
         (mimics.hyperintensities, ("white", "white", "thalamus"), _hyperintensity),
-        (mimics.dark_vessels, ("putamen", "csf", "white", "cortex"), _dark_vessel),
+        (mimics.threads * rng.uniform(0, 2), ("putamen", "putamen", "caudate", "pallidum", "white"), _thread),
+        (mimics.dark_vessels, ("putamen", "pallidum", "csf", "white", "cortex"), _dark_vessel),
         (mimics.bridges, ("white",), _bridge),
         (mimics.dots, ("pallidum", "pallidum", "putamen"), _dot),
         (mimics.blobs, ("putamen", "caudate", "pallidum", "white"), _blob),
     ]
-    return [
+    drawn = [
         maker(rng, _somewhere(rng, anatomy, hosts))
         for expected, hosts, maker in makers
         for _ in range(rng.poisson(expected))
     ]
+    return drawn + (_corticospinal(rng, mimics.tract) if mimics.tract else [])
 
 
 def _somewhere(rng: np.random.Generator, anatomy: Anatomy, hosts: tuple[str, ...]) -> Point:
@@ -85,6 +88,19 @@ def _dark_vessel(rng: np.random.Generator, centre: Point) -> Lesion:
     return Lesion(kind="dark_vessel", tube=tube, level=float(rng.uniform(0.2, 0.85)))
 
 
+def _thread(rng: np.random.Generator, centre: Point) -> Lesion:
+    tube = draw_tube(
+        rng,
+        centre,
+        lenticulostriate(rng, centre),
+        calibre=float(rng.uniform(0.15, 0.4)),
+        length=float(rng.uniform(3, 12)),
+        curvature=0.8,
+        taper=0.5,
+    )
+    return Lesion(kind="thread", tube=tube, level=float(rng.uniform(0.5, 1.0)))
+
+
 def _bridge(rng: np.random.Generator, centre: Point) -> Lesion:
     direction = np.array([np.sign(centre[0]), rng.normal(-0.3, 0.3), rng.normal(0, 0.3)])
     direction /= np.linalg.norm(direction)
@@ -109,3 +125,25 @@ def _dot(rng: np.random.Generator, centre: Point) -> Lesion:
 def _blob(rng: np.random.Generator, centre: Point) -> Lesion:
     tube = _ovoid(rng, centre, float(rng.uniform(1.0, 5.0)), float(rng.uniform(1.0, 2.5)))
     return Lesion(kind="blob", tube=tube, level=float(rng.uniform(0.88, 1.14)), soft=0.8)
+
+
+def _corticospinal(rng: np.random.Generator, brighter: float) -> list[Lesion]:
+    """Draw the tract of both sides in the posterior limb of the internal capsule."""
+    level = 1 + brighter * float(rng.uniform(0, 2))
+    return [
+        Lesion(
+            kind="tract",
+            tube=draw_tube(
+                rng,
+                np.array([side * 20, -13, -12]) + rng.normal(0, 1.5, 3),
+                np.array([side * 0.15, -0.1, 0.98]),
+                calibre=float(rng.uniform(4, 7)),
+                length=40,
+                curvature=0.1,
+                taper=0.2,
+            ),
+            level=level,
+            soft=1.5,
+        )
+        for side in (-1, 1)
+    ]

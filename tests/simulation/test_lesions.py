@@ -1,6 +1,9 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
+from epvs_bids.simulation.acquisition import add_lesions
 from epvs_bids.simulation.anatomy import Anatomy
 from epvs_bids.simulation.lesions import EpvsDistribution, Mimics, draw_epvs
 from epvs_bids.simulation.mimics import draw_mimics
@@ -64,8 +67,42 @@ def test_more_epvs_include_the_fewer(anatomy: Anatomy) -> None:
 
 
 def test_mimics_come_in_the_numbers_asked_for(anatomy: Anatomy) -> None:
-    nothing = {"lacunes": 0, "hyperintensities": 0, "dark_vessels": 0, "bridges": 0, "dots": 0, "blobs": 0}
+    nothing = {field.name: 0 for field in fields(Mimics)}
     lacunes = draw_mimics(np.random.default_rng(0), anatomy, Mimics(**nothing | {"lacunes": 30}))
     assert {lesion.kind for lesion in lacunes} == {"lacune"}
     assert 15 < len(lacunes) < 50
     assert min(2 * lesion.tube.radii.max() for lesion in lacunes) >= 3  # mm; STRIVE: 3 to 15 mm
+
+
+def test_threads_are_thinner_than_any_epvs(anatomy: Anatomy) -> None:
+    nothing = {field.name: 0 for field in fields(Mimics)}
+    threads = draw_mimics(np.random.default_rng(1), anatomy, Mimics(**nothing | {"threads": 60}))
+    assert {lesion.kind for lesion in threads} == {"thread"}
+    assert 0 < len(threads) < 160
+    assert max(lesion.tube.calibre for lesion in threads) <= 0.4 < EpvsDistribution().min_calibre
+
+
+def test_the_corticospinal_tract_is_brighter_on_both_sides(anatomy: Anatomy) -> None:
+    nothing = {field.name: 0 for field in fields(Mimics)}
+    tracts = draw_mimics(np.random.default_rng(2), anatomy, Mimics(**nothing | {"tract": 0.1}))
+    image = np.ones(anatomy.tissues.shape, np.float32)
+    labels = add_lesions(image, tracts, anatomy.box, fluid=3.0)
+    x = anatomy.box.affine[0, 0] * np.argwhere(image > 1.01)[:, 0] + anatomy.box.affine[0, 3]
+    assert sorted(np.unique(np.sign(x))) == [-1, 1]
+    assert 1 < image.max() <= 1.2
+    assert not labels.any()
+
+
+def test_foci_bring_epvs_together_on_both_sides(anatomy: Anatomy) -> None:
+    def nearest_mirrored(foci: float) -> float:
+        """Median distance, over people, of an EPVS from the mirror image of another's nearest centre."""
+        distances = []
+        for seed in range(6):
+            distribution = EpvsDistribution(foci=foci, cluster=0)
+            drawn = draw_epvs(np.random.default_rng(seed), anatomy, 20, distribution)
+            centres = np.array([lesion.tube.centre for lesion in drawn])
+            others = np.linalg.norm(centres[:, None] * (-1, 1, 1) - centres[None], axis=2)
+            distances += list(others.min(axis=1))
+        return float(np.median(distances))
+
+    assert nearest_mirrored(40.0) < 0.85 * nearest_mirrored(0.0)

@@ -178,3 +178,14 @@ def test_zero_filling_leaves_noise_correlated(rng: np.random.Generator) -> None:
 
     assert correlation(1.0) < 0.35
     assert correlation(1.6) > 0.5
+
+
+def test_borders_are_crisper_away_from_the_pallidum(anatomy: Anatomy, rng: np.random.Generator) -> None:
+    def width(name: str) -> float:
+        """Share of a nucleus' border voxels that lie between its own intensity and its surroundings'."""
+        intensities = np.where(np.arange(len(TISSUES)) == TISSUES.index(name), 2, 1).astype(np.float32)
+        texture = Texture(fine=0, coarse=0, fluid=0, patchy=0, lamina=0, transition=1.2)
+        image = paint(rng, anatomy, intensities, texture)
+        return float(((image > 1.1) & (image < 1.9)).sum() / (anatomy.tissues == TISSUES.index(name)).sum())
+
+    assert width("putamen") < 0.6 * width("pallidum")
