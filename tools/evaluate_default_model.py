@@ -8,7 +8,7 @@ sizes and the number of lacunes differ from those of training (`HELD_OUT`). The 
 import argparse
 import json
 import logging
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,7 @@ from epvs_bids.statistics.icc import intraclass_correlations
 
 logger = logging.getLogger("evaluate")
 FIRST_SEED = 2_000_000_000
-NOTHING = Mimics(
-    lacunes=0, hyperintensities=0, threads=0, dark_vessels=0, bridges=0, dots=0, blobs=0, tract=0
-)
+NOTHING = Mimics(**dict.fromkeys((kind.name for kind in fields(Mimics)), 0))
 TITLE = "| simulated, held out | value |\n| --- | --- |\n"
 DOSES = (0, 2, 4, 8, 16)
 THRESHOLDS = np.linspace(1.05, 2.5, 15)
