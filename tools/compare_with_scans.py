@@ -56,32 +56,21 @@ def draw_look(rng: np.random.Generator, region: Region) -> RegionSettings:
     if regridded:
         size = TRAINING.voxel_sizes[int(rng.integers(len(TRAINING.voxel_sizes)))]
 
-    def one(limits: tuple[float, float]) -> tuple[float, float]:
-        value = float(rng.uniform(*limits))
-        return value, value
-
-    def one_log(limits: tuple[float, float]) -> tuple[float, float]:
-        value = log_uniform(rng, limits)
-        return value, value
-
     filtered = int(rng.integers(3))
-    return replace(
+    drawn = {name: log_uniform(rng, getattr(TRAINING, name)) for name in ("noise", "texture", "transition")}
+    for name in ("blur", "smoothing", "sharpening", "grain", "iron", "putamen_iron"):
+        drawn[name] = float(rng.uniform(*getattr(TRAINING, name)))
+    drawn["smoothing"] *= filtered == 1
+    drawn["sharpening"] *= filtered == 2
+    settings = replace(
         TRAINING,
         contrasts=("PDw",) if "_PD" in region.image.name else ("T2w",),
         voxel_sizes=(size,),
         regridded=float(regridded),
         grid=(x, x),
-        noise=one_log(TRAINING.noise),
-        blur=one(TRAINING.blur),
-        smoothing=one(TRAINING.smoothing) if filtered == 1 else (0.0, 0.0),
-        sharpening=one(TRAINING.sharpening) if filtered == 2 else (0.0, 0.0),
-        texture=one_log(TRAINING.texture),
-        grain=one(TRAINING.grain),
-        transition=one_log(TRAINING.transition),
-        iron=one(TRAINING.iron),
-        putamen_iron=one(TRAINING.putamen_iron),
         pose=0.03,
     )
+    return replace(settings, **{name: (value, value) for name, value in drawn.items()})
 
 
 def nearest_looks(
