@@ -14,6 +14,7 @@ ARCHITECTURE = Architecture(
     normalisation="batch",
     scaling="robust",
     maps=3,
+    floor=0.02,
 )
 ROUND = 250
 """Steps between checkpoints."""

@@ -69,6 +69,9 @@ class Architecture:
     profile : int
         Weights along inferior–superior of the sum head: 1 counts every slice alike; more let the head learn
         in which height of the region the rater counted.
+    floor : float
+        A cell of the detection maps below it counts as 0, in [0, 1): what is that unlikely is no EPVS that a
+        rater would see, but a hundred thousand cells of it add up.
     """
 
     features: int = 32
@@ -83,6 +86,7 @@ class Architecture:
     pooling: int = 1
     maps: int = 1
     profile: int = 1
+    floor: float = 0.0
 
     @property
     def stages(self) -> tuple[tuple[int, ...], ...]:
@@ -150,6 +154,8 @@ class Architecture:
                 raise BadDataError(
                     f"Architecture: {name} is {getattr(self, name)!r:.60}, not a usable whole number."
                 )
+        if not (isinstance(self.floor, int | float) and 0 <= self.floor < 1):
+            raise BadDataError(f"Architecture: floor is {self.floor!r:.60}, not a number from 0 to below 1.")
         lists = {"dense": (self.dense,), "channels": self.channels, "dilations": self.dilations}
         for name, stages in lists.items():
             sound = stages is None or (isinstance(stages, tuple) and all(map(_are_sizes, stages)))
@@ -318,7 +324,9 @@ class RegressionNetwork(nn.Module):
         Tensor
             (N, maps, X // stride, Y // stride, Z // stride); cell i covers the voxels from ``stride * i``.
         """
-        return torch.sigmoid(self.logits(self._pad(self.scale(region))))
+        detections = torch.sigmoid(self.logits(self._pad(self.scale(region))))
+        floor = self.architecture.floor
+        return torch.where(detections < floor, 0, detections) if floor else detections
 
     def forward(self, region: Tensor) -> Tensor:
         """Score regions.

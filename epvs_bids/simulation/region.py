@@ -130,7 +130,9 @@ TRAINING = RegionSettings()
 
 HELD_OUT = RegionSettings(
     counts=(7.0, 1.0),
-    epvs=EpvsDistribution(calibre=1.4, calibre_spread=0.25, length=7.0, length_spread=0.35, cluster=0.15),
+    epvs=EpvsDistribution(
+        calibre=1.4, calibre_spread=0.25, length=7.0, length_spread=0.35, cluster=0.15, foci=0.0
+    ),
     epvs_variation=0.0,
     mimics=Mimics(lacunes=1.2, hyperintensities=3.0),
     voxel_sizes=((0.55, 0.55, 1.0, -1), (0.9, 0.9, 0.9, -1), (0.5, 0.5, 2.5, 2), (0.75, 0.75, 2.8, 2)),
@@ -148,7 +150,7 @@ HELD_OUT = RegionSettings(
     transition=(0.5, 1.0),
     iron=(0.0, 0.25),
 )
-"""Another calibre distribution and resolution, more lacunes; looks without training's extremes."""
+"""Other calibres and resolution, more lacunes, no foci; looks without training's extremes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,6 +195,27 @@ def test_profile_weighs_heights_differently() -> None:
     torch.testing.assert_close(network.head.sums(detections), torch.tensor([[8.0, 8.0, 0.0]]))
 
 
+def test_what_lies_below_the_floor_does_not_count() -> None:
+    torch.manual_seed(0)
+    plain = build_network(Architecture(channels=((2,), (2,)), head="sum"), (20, 20, 20)).eval()
+    floored = build_network(Architecture(channels=((2,), (2,)), head="sum", floor=0.35), (20, 20, 20)).eval()
+    for network in (plain, floored):
+        torch.nn.init.constant_(network.head.bias, -0.8)
+        network.head.detector.weight.data.normal_(0, 3, generator=torch.Generator().manual_seed(1))
+    floored.load_state_dict(plain.state_dict())
+    region = torch.rand(1, 1, 20, 20, 20, generator=torch.Generator().manual_seed(2))
+    detections, kept = plain.detection_map(region), floored.detection_map(region)
+    assert 0 < (detections < 0.35).float().mean() < 1
+    torch.testing.assert_close(kept, detections * (detections >= 0.35))
+    assert floored(region) < plain(region)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.0, "0.1", None])
+def test_floor_is_a_probability(floor: object) -> None:
+    with pytest.raises(BadDataError, match="floor"):
+        Architecture.from_dict(Architecture().to_dict() | {"floor": floor})
+
+
 def test_dense_networks_have_no_detection_map() -> None:
     network = build_network(Architecture(features=1, blocks=1, convolutions=1, dense=()), (20, 20, 20))
     with pytest.raises(BadDataError, match="no detection map"):
