@@ -32,9 +32,8 @@ from epvs_bids.network.options import PROFILE
 from epvs_bids.network.readout import apply_readout, fit_readout
 from epvs_bids.reports.style import to_png
 from epvs_bids.simulation.cohort import CohortSettings, draw_participants
-from epvs_bids.simulation.lesions import EpvsDistribution
 from epvs_bids.simulation.raters import rate
-from epvs_bids.simulation.region import HELD_OUT, REGION, simulate_region
+from epvs_bids.simulation.region import HELD_OUT, REGION, TRAINING, simulate_region
 from epvs_bids.statistics.agreement import agreement
 from epvs_bids.statistics.calibration import calibrate
 from epvs_bids.statistics.counts import MODEL_NAMES, fit_counts
@@ -45,7 +44,7 @@ FIRST_SEED = 9_000_000
 
 SCANNER = dataclasses.replace(
     HELD_OUT,
-    epvs=dataclasses.replace(HELD_OUT.epvs, foci=EpvsDistribution().foci),
+    epvs=dataclasses.replace(HELD_OUT.epvs, foci=TRAINING.epvs.foci),
     contrasts=("PDw",),
     voxel_sizes=((0.49, 0.49, 0.8, -1),),
     texture=(0.4, 1.5),

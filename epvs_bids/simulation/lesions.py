@@ -58,7 +58,7 @@ class EpvsDistribution:
     length_spread: float = 0.45
     cluster: float = 0.3
     lower: float = 2.5
-    foci: float = 15.0
+    foci: float = 5.0
     shares: dict[str, float] = field(
         default_factory=lambda: {"putamen": 1.0, "caudate": 0.25, "pallidum": 0.5, "accumbens": 0.5}
     )
