@@ -76,7 +76,7 @@ class Texture:
     grain
         mm.
     fluid
-        Of CSF, whose flow makes it uneven, at 5 mm.
+        Of CSF, whose flow makes it uneven, at 5 mm; outside the ventricles as much again at 1.5 mm.
     patchy
         Of the pallidum, whose iron and calcium are uneven, at 3 mm; in the putamen half as much.
     gradient
@@ -86,7 +86,8 @@ class Texture:
     lamina
         How much of white matter the medullary laminae have: one along the putamen, one within the pallidum.
     transition
-        Standard deviation in mm of the gradual change from one tissue to the next (fluid keeps its borders).
+        Standard deviation in mm of the gradual change from one tissue to the next at the pallidum; a third of
+        it elsewhere (fluid keeps its borders).
     """
 
     fine: float = 0.02
