@@ -186,7 +186,8 @@ def start(seed: int, device: torch.device) -> Training:
     average = build_network(ARCHITECTURE)
     average.load_state_dict(network.state_dict())
     network.to(device, memory_format=torch.channels_last_3d)
-    pad_inputs(network)
+    if quick_in_bfloat16(device):
+        pad_inputs(network)
     return Training(network, average.to(device), make_optimiser(network))
 
 

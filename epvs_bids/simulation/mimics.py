@@ -46,13 +46,10 @@ def draw_mimics(rng: np.random.Generator, anatomy: Anatomy, mimics: Mimics) -> l
 
 
 def _somewhere(rng: np.random.Generator, anatomy: Anatomy, hosts: tuple[str, ...]) -> Point:
-    """Draw a point in mm, uniform in one of the host tissues."""
+    """Draw a point in mm, uniform in one of the host tissues (anywhere where there is next to none)."""
     host = TISSUES.index(hosts[int(rng.integers(len(hosts)))])
-    shape = np.array(anatomy.tissues.shape)
-    for _ in range(4000):
-        voxel = rng.integers(0, shape)
-        if anatomy.tissues[tuple(voxel)] == host:
-            break
+    voxels = rng.integers(0, anatomy.tissues.shape, (2000, 3))
+    voxel = voxels[(anatomy.tissues[tuple(voxels.T)] == host).argmax()]
     return np.asarray(anatomy.box.affine[:3, :3] @ voxel + anatomy.box.affine[:3, 3])
 
 
@@ -81,7 +78,7 @@ def _hyperintensity(rng: np.random.Generator, centre: Point) -> Lesion:
 
 def _dark_vessel(rng: np.random.Generator, centre: Point) -> Lesion:
     direction = lenticulostriate(rng, centre) if rng.random() < 0.6 else _any_direction(rng)
-    calibre = float(np.clip(0.7 * np.exp(rng.normal(0, 0.4)), 0.3, 2.5))
+    calibre = float(np.clip(0.47 * np.exp(rng.normal(0, 0.5)), 0.1, 1.4))
     tube = draw_tube(
         rng, centre, direction, calibre=calibre, length=float(rng.uniform(4, 25)), curvature=0.5, taper=0.3
     )
@@ -93,12 +90,12 @@ def _thread(rng: np.random.Generator, centre: Point) -> Lesion:
         rng,
         centre,
         lenticulostriate(rng, centre),
-        calibre=float(rng.uniform(0.15, 0.4)),
+        calibre=float(rng.uniform(0.1, 0.3)),
         length=float(rng.uniform(3, 12)),
         curvature=0.8,
         taper=0.5,
     )
-    return Lesion(kind="thread", tube=tube, level=float(rng.uniform(0.5, 1.0)))
+    return Lesion(kind="thread", tube=tube, level=float(rng.uniform(0.2, 0.6)))
 
 
 def _bridge(rng: np.random.Generator, centre: Point) -> Lesion:

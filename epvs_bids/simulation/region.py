@@ -86,7 +86,7 @@ class RegionSettings:
     contrasts: tuple[Contrast, ...] = ("PDw", "T2w")
     counts: tuple[float, float] = (10.0, 0.8)
     max_count: int = 45
-    epvs: EpvsDistribution = field(default_factory=lambda: EpvsDistribution(foci=15.0))
+    epvs: EpvsDistribution = field(default_factory=EpvsDistribution)
     epvs_variation: float = 0.2
     mimics: Mimics = field(default_factory=Mimics)
     voxel_sizes: tuple[tuple[float, float, float, int], ...] = (

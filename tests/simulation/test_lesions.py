@@ -79,7 +79,7 @@ def test_threads_are_thinner_than_any_epvs(anatomy: Anatomy) -> None:
     threads = draw_mimics(np.random.default_rng(1), anatomy, Mimics(**nothing | {"threads": 60}))
     assert {lesion.kind for lesion in threads} == {"thread"}
     assert 0 < len(threads) < 160
-    assert max(lesion.tube.calibre for lesion in threads) <= 0.4 < EpvsDistribution().min_calibre
+    assert max(lesion.tube.calibre for lesion in threads) <= 0.3 < EpvsDistribution().min_calibre
 
 
 def test_the_corticospinal_tract_is_brighter_on_both_sides(anatomy: Anatomy) -> None:
