@@ -126,11 +126,12 @@ def volume_fraction(
     low = np.clip(np.floor((points - radii[:, None]).min(axis=0)).astype(int) - pad, 0, shape)
     high = np.clip(np.ceil((points + radii[:, None]).max(axis=0)).astype(int) + pad + 1, low, shape)
     axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]
-    x, y, z = ((axis - p[:, None]) ** 2 for axis, p in zip(axes, points.T.astype(np.float32), strict=True))
-    distance = np.sqrt(x[:, :, None, None] + y[:, None, :, None] + z[:, None, None, :])
-    wide = radii.astype(np.float32)[:, None, None, None]
-    thin = np.minimum(1, np.float32(np.pi) * wide**2 + np.float32(0.05))
-    best = np.minimum(wide - distance + np.float32(0.5), thin).max(axis=0, initial=0)
+    best = np.zeros([len(axis) for axis in axes], np.float32)
+    for point, radius in zip(points.astype(np.float32), radii.astype(np.float32), strict=True):
+        squares = [(axis - p) ** 2 for axis, p in zip(axes, point, strict=True)]
+        distance = np.sqrt(squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :])
+        thin = min(1.0, float(np.pi * radius**2) + 0.05)
+        np.maximum(best, np.minimum(radius - distance + 0.5, thin), out=best)
     if soft and best.size:
         best = ndimage.gaussian_filter(best, soft / size)
     box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
