@@ -88,13 +88,14 @@ class Mimics:
     hyperintensities
         White-matter lesions: soft, irregular, between tissue and fluid.
     threads
-        Perivascular spaces that are not enlarged, around the 26 branches of the lenticulostriate arteries of
-        each side (Marinkovic et al. 1985, Stroke 16:1022; collateral ones are 0.05 to 0.4 mm wide). 0.1 to
-        0.3 mm, most of it artery: seen at high resolution only (Bouvy et al. 2014, Invest Radiol 49:307), a
-        fine grain on other scans. Wider or fuller ones would pass for visible EPVS in `targets`.
+        Perivascular spaces that are not enlarged, around the 26 branches that the lenticulostriate arteries
+        of a side have on average (Pullicino 2001, Stroke Syndromes, chapter 31). 0.1 to 0.3 mm, most of it
+        artery (collateral branches have 0.05 to 0.4 mm: Marinkovic et al. 1985, Stroke 16:1022): seen at high
+        resolution only (Bouvy et al. 2014, Invest Radiol 49:307), a fine grain on other scans. Wider or
+        fuller ones would pass for visible EPVS in `targets`.
     dark_vessels
-        Flow voids, in tissue and in CSF: 2 to 12 arteries a side, 0.08 to 1.4 mm, 0.47 mm on average
-        (Marinkovic et al. 2001, Clin Anat 14:190).
+        Flow voids, in tissue and in CSF: 2 to 12 lenticulostriate arteries a side, 0.08 to 1.4 mm
+        (Marinkovic et al. 2001, Clin Anat 14:190), 0.47 mm on average (StatPearls, Striate Arteries).
     bridges
         Grey strands across the internal capsule.
     dots

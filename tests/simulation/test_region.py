@@ -8,7 +8,7 @@ from epvs_bids.simulation.acquisition import Protocol, Texture, add_lesions, pai
 from epvs_bids.simulation.anatomy import Anatomy
 from epvs_bids.simulation.contrast import Contrast, Sequence, draw_intensities, draw_relaxation, signal
 from epvs_bids.simulation.lesions import Lesion
-from epvs_bids.simulation.region import REGION, TRAINING, SimulatedRegion, simulate_region
+from epvs_bids.simulation.region import HELD_OUT, REGION, TRAINING, SimulatedRegion, simulate_region
 from epvs_bids.simulation.targets import MASS, target_maps, visible_contrast
 from epvs_bids.simulation.tissues import TISSUES
 from epvs_bids.simulation.tubes import Tube
@@ -189,3 +189,15 @@ def test_borders_are_crisper_away_from_the_pallidum(anatomy: Anatomy, rng: np.ra
         return float(((image > 1.1) & (image < 1.9)).sum() / (anatomy.tissues == TISSUES.index(name)).sum())
 
     assert width("putamen") < 0.6 * width("pallidum")
+
+
+def test_few_threads_would_pass_for_visible_epvs(anatomy: Anatomy) -> None:
+    regions = [simulate_region(seed, HELD_OUT, anatomy=anatomy, count=0) for seed in (9001, 9003)]
+    threads = [[lesion for lesion in region.lesions if lesion.kind == "thread"] for region in regions]
+    as_epvs = [tuple(replace(lesion, kind="epvs") for lesion in some) for some in threads]
+    visible = [
+        target_maps(replace(region, lesions=lesions))[0].sum() / MASS
+        for region, lesions in zip(regions, as_epvs, strict=True)
+    ]
+    # 65 of 83 when they were 0.15 to 0.4 mm wide and half to full of fluid.
+    assert sum(visible) < sum(map(len, threads)) / 3
