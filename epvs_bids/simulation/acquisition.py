@@ -75,6 +75,9 @@ class Texture:
         At the size of `grain` and at 8 mm.
     grain
         mm.
+    uneven
+        Standard deviation, over places 5 mm wide, of the logarithm of how strong `fine` is; its mean square
+        stays the same. Real tissue is smooth in one place and mottled in another (our choice).
     fluid
         Of CSF, whose flow makes it uneven, at 5 mm; outside the ventricles as much again at 1.5 mm.
     patchy
@@ -93,6 +96,7 @@ class Texture:
     fine: float = 0.02
     coarse: float = 0.03
     grain: float = 1.5
+    uneven: float = 0.4
     fluid: float = 0.12
     patchy: float = 0.08
     gradient: float = 0.0
@@ -129,6 +133,8 @@ def paint(rng: np.random.Generator, anatomy: Anatomy, intensities: Array, textur
     share = np.zeros(len(TISSUES), np.float32)
     share[[TISSUES.index("pallidum"), TISSUES.index("putamen")]] = texture.patchy, texture.patchy / 2
     iron = share[anatomy.tissues] * operators.smooth_field(rng, shape, 3 / size)
+    if texture.uneven:  # `flow` shows in fluid alone, so that tissue can use it for this
+        fine *= np.exp(np.float32(texture.uneven) * flow - np.float32(texture.uneven**2))
     variation = texture.fine * fine + texture.coarse * coarse + iron
     if texture.gradient:
         rough = operators.smooth_field(rng, shape, 2.5 / size)

@@ -94,8 +94,11 @@ class Mimics:
         resolution only (Bouvy et al. 2014, Invest Radiol 49:307), a fine grain on other scans. Wider or
         fuller ones would pass for visible EPVS in `targets`.
     dark_vessels
-        Flow voids, in tissue and in CSF: 2 to 12 lenticulostriate arteries a side, 0.08 to 1.4 mm
+        Flow voids in tissue: 2 to 12 lenticulostriate arteries a side, 0.08 to 1.4 mm
         (Marinkovic et al. 2001, Clin Anat 14:190), 0.47 mm on average (StatPearls, Striate Arteries).
+    arteries
+        Flow voids in the CSF of sulci, 0.7 to 2 mm (our choice): trunks and branches of the middle cerebral
+        artery on the insula (Gibo et al. 1981, J Neurosurg 54:151), and smaller ones.
     bridges
         Grey strands across the internal capsule.
     dots
@@ -110,7 +113,8 @@ class Mimics:
     lacunes: float = 0.6
     hyperintensities: float = 1.5
     threads: float = 50.0
-    dark_vessels: float = 16.0
+    dark_vessels: float = 13.0
+    arteries: float = 6.0
     bridges: float = 12.0
     dots: float = 3.0
     blobs: float = 12.0

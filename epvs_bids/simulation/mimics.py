@@ -32,7 +32,8 @@ def draw_mimics(rng: np.random.Generator, anatomy: Anatomy, mimics: Mimics) -> l
         (mimics.lacunes, ("putamen", "caudate", "pallidum", "thalamus", "white"), _lacune),
         (mimics.hyperintensities, ("white", "white", "thalamus"), _hyperintensity),
         (mimics.threads * rng.uniform(0, 2), ("putamen", "putamen", "caudate", "pallidum", "white"), _thread),
-        (mimics.dark_vessels, ("putamen", "pallidum", "csf", "white", "cortex"), _dark_vessel),
+        (mimics.dark_vessels, ("putamen", "pallidum", "white", "cortex"), _dark_vessel),
+        (mimics.arteries, ("csf",), _artery),
         (mimics.bridges, ("white",), _bridge),
         (mimics.dots, ("pallidum", "pallidum", "putamen"), _dot),
         (mimics.blobs, ("putamen", "caudate", "pallidum", "white"), _blob),
@@ -79,9 +80,21 @@ def _hyperintensity(rng: np.random.Generator, centre: Point) -> Lesion:
 def _dark_vessel(rng: np.random.Generator, centre: Point) -> Lesion:
     direction = lenticulostriate(rng, centre) if rng.random() < 0.6 else _any_direction(rng)
     calibre = float(np.clip(0.47 * np.exp(rng.normal(0, 0.5)), 0.1, 1.4))
-    tube = draw_tube(
-        rng, centre, direction, calibre=calibre, length=float(rng.uniform(4, 25)), curvature=0.5, taper=0.3
+    return _flow_void(rng, centre, direction, calibre=calibre, length=float(rng.uniform(4, 25)))
+
+
+def _artery(rng: np.random.Generator, centre: Point) -> Lesion:
+    along_insula = rng.normal(0, (0.2, 0.7, 0.7))
+    along_insula /= np.linalg.norm(along_insula)
+    return _flow_void(
+        rng, centre, along_insula, calibre=float(rng.uniform(0.7, 2)), length=float(rng.uniform(4, 12))
     )
+
+
+def _flow_void(
+    rng: np.random.Generator, centre: Point, direction: Point, *, calibre: float, length: float
+) -> Lesion:
+    tube = draw_tube(rng, centre, direction, calibre=calibre, length=length, curvature=0.5, taper=0.3)
     return Lesion(kind="dark_vessel", tube=tube, level=float(rng.uniform(0.2, 0.85)))
 
 

@@ -106,3 +106,13 @@ def test_foci_bring_epvs_together_on_both_sides(anatomy: Anatomy) -> None:
         return float(np.median(distances))
 
     assert nearest_mirrored(40.0) < 0.85 * nearest_mirrored(0.0)
+
+
+def test_arteries_begin_in_the_sulci(anatomy: Anatomy, rng: np.random.Generator) -> None:
+    nothing = dict.fromkeys((field.name for field in fields(Mimics)), 0.0)
+    arteries = draw_mimics(rng, anatomy, Mimics(**nothing | {"arteries": 40.0}))
+    assert len(arteries) > 20
+    for artery in arteries:
+        voxel = np.linalg.inv(anatomy.box.affine) @ (*artery.tube.points[0], 1)
+        assert TISSUES[anatomy.tissues[tuple(np.rint(voxel[:3]).astype(int))]] == "csf"
+        assert 0.5 < artery.tube.calibre <= 2
