@@ -81,8 +81,8 @@ WIDER = Regions(calibre=(1.05, 1.6), length=(5.0, 8.5), cluster=0.4, faint=0.7)
 CROWDED = Regions(calibre=(1.05, 1.7), length=(4.5, 8.5), cluster=0.6, faint=0.7)
 PARTS = (
     Part(steps=3750, rate=3e-3),
-    Part(steps=750, rate=7e-4, regions=WIDER),
+    Part(steps=500, rate=7e-4, regions=WIDER),
     Part(steps=750, rate=5e-4, regions=CROWDED, kept=True),
-    Part(steps=500, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
-    Part(steps=750, rate=3e-4, regions=replace(CROWDED, cluster=0.5, faint=0.3), count_weight=0.3, kept=True),
+    Part(steps=250, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
+    Part(steps=500, rate=3e-4, regions=replace(CROWDED, cluster=0.5, faint=0.3), count_weight=0.3, kept=True),
 )
