@@ -60,6 +60,8 @@ class Part:
         A multiple of `ROUND`.
     rate
         Highest learning rate.
+    first_round
+        Seed of its first round: parts with the same number learn from the same people.
     regions
         How regions vary; None: as `TRAINING` does.
     count_weight
@@ -70,6 +72,7 @@ class Part:
 
     steps: int
     rate: float
+    first_round: int
     regions: Regions | None = None
     count_weight: float = 0.2
     kept: bool = False
@@ -79,10 +82,27 @@ FAINT = (1.12, 1.6)
 """Range of the least intensity of fluid in EPVS, relative to the putamen; it concerns PDw of short TR."""
 WIDER = Regions(calibre=(1.05, 1.6), length=(5.0, 8.5), cluster=0.4, faint=0.7)
 CROWDED = Regions(calibre=(1.05, 1.7), length=(4.5, 8.5), cluster=0.6, faint=0.7)
+CLEARER = replace(CROWDED, faint=0.3)
 PARTS = (
-    Part(steps=3750, rate=3e-3),
-    Part(steps=500, rate=7e-4, regions=WIDER),
-    Part(steps=750, rate=5e-4, regions=CROWDED, kept=True),
-    Part(steps=250, rate=4e-4, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
-    Part(steps=500, rate=3e-4, regions=replace(CROWDED, cluster=0.5, faint=0.3), count_weight=0.3, kept=True),
+    Part(steps=3750, rate=3e-3, first_round=0),
+    Part(steps=500, rate=7e-4, first_round=15, regions=WIDER),
+    Part(steps=750, rate=5e-4, first_round=15, regions=CROWDED),
+    Part(steps=250, rate=4e-4, first_round=15, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
+    Part(steps=500, rate=3e-4, first_round=15, regions=replace(CLEARER, cluster=0.5), count_weight=0.3),
+    Part(
+        steps=750,
+        rate=5e-4,
+        first_round=30,
+        regions=replace(CLEARER, cluster=0.4),
+        count_weight=0.3,
+        kept=True,
+    ),
+    Part(
+        steps=1250,
+        rate=8e-4,
+        first_round=40,
+        regions=replace(CLEARER, cluster=0.3),
+        count_weight=0.3,
+        kept=True,
+    ),
 )

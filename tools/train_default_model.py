@@ -238,8 +238,7 @@ def train(options: argparse.Namespace) -> RegressionNetwork:
 
 def learn(training: Training, part: Part, seed: int, workers: int) -> None:
     """Take the steps of one round, with regions from as many processes."""
-    first = PARTS[0].steps if training.part else 0  # later parts begin with the same seeds
-    data = Patches((seed, (first + training.step) // ROUND), part)
+    data = Patches((seed, part.first_round + training.step // ROUND), part)
     patches = iter(DataLoader(data, batch_size=None, num_workers=workers, prefetch_factor=16))
     losses = []
     for _ in range(ROUND):

@@ -36,9 +36,9 @@ def test_stopped_training_goes_on_to_the_same_weights(
     monkeypatch.setattr(tool, "ROUND", 1)
     monkeypatch.setattr(tool, "WAITING", 8)
     parts = (
-        tool.Part(steps=1, rate=3e-3),
-        tool.Part(steps=2, rate=1e-3, regions=tool.PARTS[-1].regions, kept=True),
-        tool.Part(steps=1, rate=1e-3, count_weight=0.4, kept=True),
+        tool.Part(steps=1, rate=3e-3, first_round=0),
+        tool.Part(steps=2, rate=1e-3, first_round=1, regions=tool.PARTS[-1].regions, kept=True),
+        tool.Part(steps=1, rate=1e-3, first_round=1, count_weight=0.4, kept=True),
     )
     monkeypatch.setattr(tool, "PARTS", parts)
     torch.set_num_threads(1)
