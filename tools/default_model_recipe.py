@@ -83,26 +83,20 @@ FAINT = (1.12, 1.6)
 WIDER = Regions(calibre=(1.05, 1.6), length=(5.0, 8.5), cluster=0.4, faint=0.7)
 CROWDED = Regions(calibre=(1.05, 1.7), length=(4.5, 8.5), cluster=0.6, faint=0.7)
 CLEARER = replace(CROWDED, faint=0.3)
+LATE = Part(
+    steps=750,
+    rate=5e-4,
+    first_round=30,
+    regions=replace(CLEARER, cluster=0.4),
+    count_weight=0.3,
+    kept=True,
+)
 PARTS = (
     Part(steps=3750, rate=3e-3, first_round=0),
     Part(steps=500, rate=7e-4, first_round=15, regions=WIDER),
     Part(steps=750, rate=5e-4, first_round=15, regions=CROWDED),
     Part(steps=250, rate=4e-4, first_round=15, regions=replace(CROWDED, faint=0.5), count_weight=0.4),
     Part(steps=500, rate=3e-4, first_round=15, regions=replace(CLEARER, cluster=0.5), count_weight=0.3),
-    Part(
-        steps=750,
-        rate=5e-4,
-        first_round=30,
-        regions=replace(CLEARER, cluster=0.4),
-        count_weight=0.3,
-        kept=True,
-    ),
-    Part(
-        steps=1250,
-        rate=8e-4,
-        first_round=40,
-        regions=replace(CLEARER, cluster=0.3),
-        count_weight=0.3,
-        kept=True,
-    ),
+    LATE,
+    replace(LATE, steps=1250, rate=8e-4, first_round=40, regions=replace(CLEARER, cluster=0.3)),
 )

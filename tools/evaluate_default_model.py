@@ -68,20 +68,14 @@ def agreement(models: list[LoadedModel], regions: int) -> dict[str, float]:
         total.append(float(region.total_count))
         shown.append(float(region.slice_count))
         logger.info("%d: %d EPVS, score %.1f, again %.1f", index, total[-1], scores[-1], again[-1][0])
-    line = icc_maximising_line(np.array(scores), np.array(shown))
-    ideal = icc_maximising_line(np.array(total), np.array(shown))
     return {
         "regions": regions,
         "ICC(2,1) with the total count": icc_of(scores, total),
         "Pearson with the total count": float(np.corrcoef(scores, total)[0, 1]),
         "bias (score - count)": float(np.mean(np.subtract(scores, total))),
         "ICC(2,1) of baseline (c) with the total count": icc_of(baseline, total),
-        "ICC(2,1) with the slice count, rescaled": icc_of(
-            line.slope * np.array(scores) + line.intercept, shown
-        ),
-        "ICC(2,1) of the total with the slice count, rescaled": icc_of(
-            ideal.slope * np.array(total) + ideal.intercept, shown
-        ),
+        "ICC(2,1) with the slice count, rescaled": rescaled_icc(scores, shown),
+        "ICC(2,1) of the total with the slice count, rescaled": rescaled_icc(total, shown),
         "scan-rescan ICC(2,1), same protocol": icc_of(scores, [same for same, _ in again]),
         "the same, another protocol (voxels, noise)": icc_of(scores, [other for _, other in again]),
     }
@@ -90,6 +84,11 @@ def agreement(models: list[LoadedModel], regions: int) -> dict[str, float]:
 def icc_of(first: ArrayLike, second: ArrayLike) -> float:
     """Two-way random, single measures, absolute agreement."""
     return float(intraclass_correlations(np.column_stack([first, second])).icc21.value)
+
+
+def rescaled_icc(values: ArrayLike, shown: ArrayLike) -> float:
+    """ICC with the slice's count, on the line that makes it largest."""
+    return icc_of(icc_maximising_line(np.asarray(values), np.asarray(shown))(values), shown)
 
 
 def rescan(seed: int, region: SimulatedRegion, same_protocol: bool) -> SimulatedRegion:

@@ -1,9 +1,9 @@
 """Measure how the default model agrees with the truth on sets of held-out regions, several at a time.
 
-Run as ``.venv/bin/python tools/measure_agreement.py`` (eight minutes on two cores). Prints a line for
-each set of seeds, for all of them, and for the isotropic voxels among them: ICC(2,1) with the true total
-count and its 95 % interval, Pearson, bias, slope of score on count, mean score of regions without EPVS, and
-the ICC of score and of true total count with the slice's count, each on its best line.
+Run as ``.venv/bin/python tools/measure_agreement.py`` (eight minutes on two cores). Prints a line for each
+set of seeds, for all of them, and for the isotropic voxels among them: ICC(2,1) with the true total count and
+its 95 % interval, Pearson, bias, slope of score on count, mean score of regions without EPVS, and the ICC of
+score and of true total count with the slice's count, each on its best line.
 """
 
 import argparse
@@ -14,16 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from evaluate_default_model import rate, rescaled_icc
 from numpy.typing import NDArray
 
-from epvs_bids.baselines.rescaling import icc_maximising_line
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
-from epvs_bids.network.inference import score
 from epvs_bids.simulation.region import HELD_OUT, simulate_region
 from epvs_bids.statistics.icc import intraclass_correlations
 
 FIRST_SEEDS = (4_500_000_000, 4_700_000_000, 4_900_000_000, 5_100_000_000)
-Row = tuple[float, float, float, float]
 
 
 @cache
@@ -33,32 +31,22 @@ def models_of(folder: Path) -> list[LoadedModel]:
     return load_models(folder)
 
 
-def measure(folder: Path, seed: int) -> Row:
+def measure(folder: Path, seed: int) -> tuple[float, float, float, float]:
     """Total count, slice's count and score of one region, and whether its voxels are isotropic."""
     region = simulate_region(seed, HELD_OUT)
-    value = score(region.region, models_of(folder), device="cpu", threads=1).score
     isotropic = np.ptp(region.protocol.voxel_size) < 0.1
-    return region.total_count, region.slice_count, value, float(isotropic)
+    return region.total_count, region.slice_count, rate(models_of(folder), region), float(isotropic)
 
 
 def describe(name: str, rows: NDArray[np.float64]) -> str:
     """Put the measures of a set into words."""
     total, shown, scores = rows[:, :3].T
-
-    def icc(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float, float]:
-        estimate = intraclass_correlations(np.column_stack([first, second])).icc21
-        return float(estimate.value), float(estimate.low), float(estimate.high)
-
-    on_slice = []
-    for values in (scores, total):
-        line = icc_maximising_line(values, shown)
-        on_slice.append(icc(line.slope * values + line.intercept, shown)[0])
-    value, low, high = icc(scores, total)
+    icc = intraclass_correlations(np.column_stack([scores, total])).icc21
     return (
-        f"{name}: {len(rows)} regions, ICC {value:.3f} ({low:.3f} to {high:.3f}), "
+        f"{name}: {len(rows)} regions, ICC {icc.value:.3f} ({icc.low:.3f} to {icc.high:.3f}), "
         f"Pearson {np.corrcoef(scores, total)[0, 1]:.3f}, bias {np.mean(scores - total):.2f}, "
         f"slope {np.polyfit(total, scores, 1)[0]:.2f}, without EPVS {scores[total == 0].mean():.2f}, "
-        f"slice {on_slice[0]:.3f} of {on_slice[1]:.3f}"
+        f"slice {rescaled_icc(scores, shown):.3f} of {rescaled_icc(total, shown):.3f}"
     )
 
 
@@ -70,6 +58,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
+    if options.regions < 20:
+        parser.error("--regions: an ICC and its interval need 20 and more.")
+    load_models(options.model)  # what is wrong with it is said here, not by every process
     sets = []
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         for first in options.first_seeds:

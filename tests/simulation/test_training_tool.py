@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 import torch
 
+from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
+
 TOOL = Path(__file__).parents[2] / "tools" / "train_default_model.py"
 
 
@@ -59,6 +61,30 @@ def test_stopped_training_goes_on_to_the_same_weights(
     again = tool.train(options)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_what_ships_is_what_the_recipe_makes(tool: ModuleType) -> None:
+    shipped = load_models(DEFAULT_MODEL)[0].description
+    assert shipped.training["steps"] == [part.steps for part in tool.PARTS]
+    assert shipped.architecture == tool.ARCHITECTURE
+
+
+def test_a_part_learns_from_the_people_of_its_rounds(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def patches(seed: tuple[int, int], part: object) -> None:
+        seen.append(seed)
+        raise StopIteration
+
+    monkeypatch.setattr(tool, "Patches", patches)
+    training = tool.start(3, torch.device("cpu"))
+    for first_round, step in ((0, 0), (15, tool.ROUND), (40, 3 * tool.ROUND)):
+        training.step = step
+        with pytest.raises(StopIteration):
+            tool.learn(training, tool.Part(steps=1000, rate=1e-3, first_round=first_round), 7, 0)
+    assert seen == [(7, 0), (7, 16), (7, 43)]
 
 
 def test_the_score_is_the_sum_of_the_density(tool: ModuleType) -> None:
