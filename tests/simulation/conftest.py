@@ -1,3 +1,8 @@
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -15,3 +20,10 @@ def rng() -> np.random.Generator:
 def anatomy() -> Anatomy:
     torch.set_num_threads(1)
     return draw_anatomy(draw_person(np.random.default_rng(10)), REGION)
+
+
+@pytest.fixture
+def load_tool(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a tool by its name, with those beside it."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "tools"))
+    return importlib.import_module
