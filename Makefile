@@ -6,25 +6,32 @@ BIN    := $(VENV)/bin
 SAMSEG_PYTHON ?= $(shell command -v python3.11 || command -v $(PYTHON))
 SAMSEG_VENV   ?= .venv-samseg
 
-.PHONY: help setup demo test lint types test-slow model evidence bench image-test slurm-test clean
+.PHONY: help setup samseg demo test lint types test-slow model evidence bench image-test slurm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
 
-setup: $(VENV)/.installed $(SAMSEG_VENV)/.tried  ## virtual environments with everything that the app needs
+setup: $(VENV)/.installed $(VENV)/.samseg  ## virtual environments with everything that the app needs
 
+# Without Debian's python3-venv a folder with Python but no pip is left: the next try starts anew.
 $(VENV)/.installed: pyproject.toml constraints.txt version
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Installation goes on without SAMSEG: scans that come with a segmentation do not need it.
-$(SAMSEG_VENV)/.tried: pyproject.toml
-	@test -x $(SAMSEG_VENV)/bin/python || $(SAMSEG_PYTHON) -m venv $(SAMSEG_VENV)
-	@if $(SAMSEG_VENV)/bin/pip install --quiet --disable-pip-version-check 'samseg==0.4a0' >$(SAMSEG_VENV)/install.log 2>&1; then \
-	  mkdir -p $(BIN) && ln -sf "$(abspath $(SAMSEG_VENV))/bin/run_samseg" $(BIN)/run_samseg; \
-	else echo 'SAMSEG could not be installed (it needs Python 3.11 and a C++ compiler); see $(SAMSEG_VENV)/install.log.'; fi
+# Installation goes on without SAMSEG: scans that come with a segmentation do not need it. What could not be
+# installed is not tried again by each command, which may be off line, but by `make samseg`.
+$(VENV)/.samseg: pyproject.toml | $(VENV)/.installed
+	@if { test -x $(SAMSEG_VENV)/bin/pip || $(SAMSEG_PYTHON) -m venv --clear $(SAMSEG_VENV); } >$(VENV)/samseg.log 2>&1 \
+	  && $(SAMSEG_VENV)/bin/pip install --quiet --disable-pip-version-check 'samseg==0.4a0' >>$(VENV)/samseg.log 2>&1; then \
+	  ln -sf "$(abspath $(SAMSEG_VENV))/bin/run_samseg" $(BIN)/run_samseg; \
+	else echo 'SAMSEG could not be installed; see $(VENV)/samseg.log. It needs Python 3.11 with headers and a C++ compiler;'; \
+	  echo 'on Debian 12: apt-get install python3-venv python3-dev g++. Then `make samseg` tries again.'; fi
 	@touch $@
+
+samseg:  ## try again to install SAMSEG, the embedded segmenter
+	rm -f $(VENV)/.samseg
+	$(MAKE) --no-print-directory setup
 
 # Off line after installation: the cohort is simulated, the template comes with nilearn.
 DEMO ?= demo
@@ -56,9 +63,9 @@ evidence: setup  ## docs/evidence.md: the paper's tables and figures on a simula
 # Other toolkits have an environment of their own; without it the rows about them say so.
 BENCH_VENV := .venv-bench
 $(BENCH_VENV)/.tried: benchmarks/requirements.txt
-	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@test -x $(BENCH_VENV)/bin/pip || $(PYTHON) -m venv --clear $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $< >$(BENCH_VENV)/install.log 2>&1 \
-	  || echo 'The other toolkits could not be installed; see $(BENCH_VENV)/install.log.'
+	  || echo 'The other toolkits could not be installed; see $(BENCH_VENV)/install.log, and remove $(BENCH_VENV) to try again.'
 	@touch $@
 
 bench: setup $(BENCH_VENV)/.tried  ## benchmarks/RESULTS.md: speed beside other programs (half an hour, resumable)

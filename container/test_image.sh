@@ -71,6 +71,6 @@ import_debian
 case "${1:-all}" in
   build) build ;;
   run) run ;;
-  all) build && run ;;
+  all) build; run ;;  # with && a failed step of build would go unseen
   *) echo "container/test_image.sh [build|run|all]" >&2; exit 64 ;;
 esac

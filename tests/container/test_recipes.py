@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,30 @@ def test_hash_mismatch_is_refused_by_the_installer() -> None:
     assert "--no-deps" in locked
     assert app.endswith('"$SOURCE"')
     assert "--no-deps" in app
+
+
+def test_a_failed_build_is_not_followed_by_a_run_of_the_old_image(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("debootstrap", "podman", "runc", "python"):
+        stand_in = tmp_path / name
+        stand_in.write_text(
+            f'#!/bin/sh\necho "{name} $*" >>{log}\ncase "$*" in *" build "*) exit 1 ;; esac\n'
+        )
+        stand_in.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "EPVS_PYTHON": "python"}
+    environment |= {"EPVS_IMAGE_STORAGE": str(tmp_path / "storage"), "PIP_FIND_LINKS": str(tmp_path)}
+    done = subprocess.run(
+        [ROOT / "container/test_image.sh"], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode != 0
+    assert " build " in log.read_text().splitlines()[-1]
+
+
+def test_the_atlas_comes_with_the_notices_of_what_it_is_made_from() -> None:
+    notice = ROOT / "epvs_bids/data/anatomy/NOTICE"
+    for holder in ("Koen Van Leemput", "Louis Collins, McConnell Brain Imaging Centre"):
+        assert holder in notice.read_text()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert str(notice.relative_to(ROOT)) in settings["project"]["license-files"]
+    packaged = settings["tool"]["setuptools"]["package-data"]["epvs_bids"]
+    assert any(notice in (ROOT / "epvs_bids").glob(pattern) for pattern in packaged)
