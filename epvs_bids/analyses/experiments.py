@@ -63,7 +63,8 @@ def run_experiments(
     data : TrainingSet
         Of all.
     folder : Path
-        Gets `run-<index>/` with the model of each, and `run-<index>.json` with its result.
+        Gets `run-<index>/` with the model of each, and `run-<index>.json` with its result. One that was
+        killed is resumed, unless data or options changed since.
     source : LoadedModel, optional
         The model that each starts from.
     device : str
@@ -99,11 +100,12 @@ def _result_path(folder: Path, index: int) -> Path:
 
 
 def _facts(experiment: Experiment, data: TrainingSet, source: LoadedModel | None) -> dict[str, Any]:
-    """Everything that a result depends on; another one asks for another run."""
+    """Everything that a result depends on; another one asks for a new run."""
     return {
         "options": as_plain(experiment.options),
         "parts": experiment.parts.tolist(),
         "scores": data.scores.tolist(),
+        "regions": data.store.sha256,
         "init_from": source.description.weights_sha256 if source else None,
     }
 
@@ -133,7 +135,13 @@ def _ensure(
         return
     labels = ", ".join(f"{name} {value}" for name, value in experiment.labels.items())
     LOGGER.info("Run %d: %s", index, labels)
+    facts = _facts(experiment, data, source)
+    begun = folder / f"run-{index:03d}" / "run.json"
     with workers() as together:
+        resume = begun.is_file() and read_json(begun) == facts
+        together.wait()
+        if together.leads:
+            write_json(begun, facts)
         fitted = fit_model(
             data,
             experiment.parts,
@@ -142,12 +150,11 @@ def _ensure(
             device=worker_device(choose_device(device)),
             workers=together,
             source=source,
-            resume=True,
+            resume=resume,
         )
         if together.leads:
             result = _measure(data, experiment, fitted.predictions)
-            content = {"result": result, "facts": _facts(experiment, data, source)}
-            write_json(_result_path(folder, index), content)
+            write_json(_result_path(folder, index), {"result": result, "facts": facts})
         together.wait()
 
 

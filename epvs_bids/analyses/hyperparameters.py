@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from epvs_bids.analyses.rated_regions import (
     training_set,
 )
 from epvs_bids.analyses.train import draw_parts, write_split
-from epvs_bids.errors import BadDataError, MissingInputError
+from epvs_bids.errors import BadDataError, MissingInputError, UsageError
 from epvs_bids.network.checkpoint import LoadedModel
 from epvs_bids.network.fit import TrainingSet
 
@@ -72,16 +73,14 @@ def run(study: Study) -> AnalysisResult:
         raise CannotRun("no configuration has been trained yet")
     for column in ("paper_icc", "paper_mse"):
         table[column] = [configurations[name].get(column) for name in table["configuration"]]
-    best = table.sort_values("icc11", ascending=False, na_position="last").iloc[0]
+    icc = pd.to_numeric(table.set_index("configuration")["icc11"]).dropna()
+    best = f"the best ICC(1,1) is {icc.max():.2f}, of {icc.idxmax()}" if len(icc) else "none converged"
     return AnalysisResult(
         name=NAME,
         tables={"": table},
         descriptions=DESCRIPTIONS,
-        summary=f"{len(table)} configurations on one split; the best ICC(1,1) is {best['icc11']:.2f}, "
-        f"of {best['configuration']}.",
-        numbers={
-            f"icc11_{name}": icc for name, icc in zip(table["configuration"], table["icc11"], strict=True)
-        },
+        summary=f"{len(table)} configurations on one split; {best}.",
+        numbers={f"icc11_{name}": float(value) for name, value in icc.items()},
         notes=(*rated.notes, *notes),
     )
 
@@ -102,8 +101,14 @@ def _experiments(
             notes.append(f"{name}: needs regions made {how} registration to MNI space, left out")
             continue
         changes = {key: values[key] for key in (*CHANGES, "recipe") if key in values}
-        options = training_options(study, source, **changes)
+        try:
+            options = training_options(study, source, **changes)
+        except UsageError as error:
+            notes.append(f"{name}, left out: {error}")
+            continue
         experiments.append(Experiment(labels={"configuration": name}, parts=parts, options=options))
+    if not experiments:
+        raise CannotRun("; ".join(notes))
     return experiments, notes
 
 

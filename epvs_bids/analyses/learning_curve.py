@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,7 @@ def run(study: Study) -> AnalysisResult:
         name=NAME,
         tables={"": table, "runs": runs},
         descriptions=DESCRIPTIONS,
-        figures={"icc11": lambda: _figure(table, "icc11"), "mse": lambda: _figure(table, "mse")},
+        figures={name: partial(_figure, table, name) for name in ("icc11", "mse")} if len(table) else {},
         summary=_summary(table),
         numbers={f"icc11_{row.network}_{row.size}": row.mean for row in _icc(table).itertuples()},
         notes=(*rated.notes, *notes),
@@ -161,7 +162,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
                     "paper": PAPER.get(int(str(size))) if measure.startswith("icc") else None,
                 }
             )
-    return pd.DataFrame(rows)
+    columns = ["network", "size", "measure", "runs", "mean", "mean_low", "mean_high", "paper"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _icc(table: pd.DataFrame) -> pd.DataFrame:
@@ -193,4 +195,6 @@ def _figure(table: pd.DataFrame, measure: str) -> Figure:
 
 def _summary(table: pd.DataFrame) -> str:
     found = [f"{row.mean:.2f} at {row.size} ({row.network})" for row in _icc(table).itertuples()]
+    if not found:
+        return "No run converged: their predictions are constant."
     return f"ICC(1,1) on test scans: {', '.join(found)}; the paper has 0.30 at 40, 0.66 at 200, 0.74 at 1000."

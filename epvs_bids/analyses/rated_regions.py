@@ -11,11 +11,18 @@ import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.matching import listed
 from epvs_bids.analyses.outputs import Region
 from epvs_bids.analyses.tables import rater_columns, row_in_file
 from epvs_bids.errors import BadDataError
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
-from epvs_bids.network.data import RatedRegion, check_training_set, common_preprocessing, store_regions
+from epvs_bids.network.data import (
+    RatedRegion,
+    check_training_set,
+    common_preprocessing,
+    read_sidecar,
+    store_regions,
+)
 from epvs_bids.network.fit import TrainingSet
 from epvs_bids.network.options import TrainingOptions, make_options
 
@@ -48,7 +55,7 @@ def rated_regions(study: Study) -> RatedRegions:
     """Pair the regions of a study with the reference rater's scores.
 
     A rating without a session belongs to the participant's only session. Of several scans of a session, the
-    first is used.
+    first is used. Regions that failed quality control are left out.
 
     Raises
     ------
@@ -64,12 +71,17 @@ def rated_regions(study: Study) -> RatedRegions:
     options = study.options
     rater = rater_columns(ratings, study.ratings_path, rater=options.rater, site=options.site)[0]
     rated = ratings[ratings[rater].notna()]
+    failed = [region for region in study.regions if read_sidecar(region.image).get("FailedChecks")]
     by_session: dict[tuple[str, str], Region] = {}
     for region in study.regions:
-        by_session.setdefault((region.participant_id, region.session_id), region)
+        if region not in failed:
+            by_session.setdefault((region.participant_id, region.session_id), region)
     pairs = [_pair(row, by_session, rater, study.ratings_path) for _, row in rated.iterrows()]
     found = [pair for pair in pairs if pair is not None]
-    notes = _left_out(study, rated, by_session, found, rater)
+    scanned = {region.participant_id for region in failed}
+    notes = _left_out(study, rated[~rated["participant_id"].isin(scanned)], by_session, found, rater)
+    if failed:
+        notes += (f"failed quality control, {listed([region.scan for region in failed])}",)
     check_training_set(found)
     return RatedRegions(tuple(found), rater, notes)
 
@@ -110,8 +122,7 @@ def _left_out(
     notes = []
     for problem, names in without.items():
         if names:
-            listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            note = f"{problem}, left out: {listed}"
+            note = f"{problem}, left out, {listed(names)}"
             if study.options.strict:
                 raise BadDataError(f"{note} (--strict)")
             LOGGER.warning("%s", note)

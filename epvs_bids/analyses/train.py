@@ -66,6 +66,8 @@ def run(study: Study) -> AnalysisResult:
         members = [_train_one(study, data, rated, index, together) for index in range(count)]
         if count > 1 and together.leads:
             save_ensemble(folder, count)
+            for name in ("split.tsv", "split.json"):  # of a single model that was there before
+                (folder / name).unlink(missing_ok=True)
     table, predictions = _tables(members, data, rated, seed=study.options.seed)
     figures = {}
     test = predictions[predictions["split"] != "train"].dropna()
@@ -120,6 +122,7 @@ def _train_one(
         workers=together,
         source=source,
         resume=bool(study.training.get("resume", False)),
+        fit_validation=alone,
     )
     return _Member(parts, fitted)
 

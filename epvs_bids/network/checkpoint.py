@@ -170,6 +170,8 @@ class LoadedModel:
 def save_model(directory: Path, network: RegressionNetwork, description: ModelDescription) -> None:
     """Write one model; readers see the old model or the new one (the checksum tells a mixture of both).
 
+    An ensemble that was in the directory is one no longer.
+
     Parameters
     ----------
     directory : Path
@@ -195,14 +197,20 @@ def save_model(directory: Path, network: RegressionNetwork, description: ModelDe
         temporary.write_bytes(data)
     content = description.to_dict() | {"weights_sha256": hashlib.sha256(data).hexdigest()}
     write_json(directory / DESCRIPTION, content)
+    (directory / ENSEMBLE).unlink(missing_ok=True)
 
 
 def save_ensemble(directory: Path, models: int) -> None:
-    """Declare that `directory` holds an ensemble of `model-1` … `model-<models>`, which are there already."""
+    """Declare that `directory` holds an ensemble of `model-1` … `model-<models>`, which are there already.
+
+    A single model that was there is removed.
+    """
     write_json(
         directory / ENSEMBLE,
         {"format_version": FORMAT_VERSION, "models": [f"model-{index + 1}" for index in range(models)]},
     )
+    for name in (DESCRIPTION, WEIGHTS):
+        (directory / name).unlink(missing_ok=True)
 
 
 def load_models(directory: Path) -> list[LoadedModel]:

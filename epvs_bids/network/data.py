@@ -44,10 +44,12 @@ class RegionStore:
         A file that `store_regions` or `write_store` made.
     shape : tuple of int
         (n, X, Y, Z).
+    sha256 : str
+        Checksum of the file: whether a result was made from these regions.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
-        self.path = path
+    def __init__(self, path: Path, shape: tuple[int, int, int, int], *, sha256: str) -> None:
+        self.path, self.sha256 = path, sha256
         self.shape = shape[1:]
         self._data = np.memmap(path, dtype=np.float16, mode="r", shape=shape)
 
@@ -85,6 +87,12 @@ def check_training_set(regions: Sequence[RatedRegion]) -> None:
         )
 
 
+def read_sidecar(image: Path) -> dict[str, Any]:
+    """Read the JSON file beside a region; empty where there is none."""
+    sidecar = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    return read_json(sidecar) if sidecar.is_file() else {}
+
+
 def common_preprocessing(regions: Sequence[RatedRegion]) -> dict[str, Any]:
     """Return how the regions were made, from their sidecars.
 
@@ -95,11 +103,10 @@ def common_preprocessing(regions: Sequence[RatedRegion]) -> dict[str, Any]:
     """
     first: dict[str, Any] | None = None
     for region in regions:
-        sidecar = region.path.with_name(region.path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-        made = read_json(sidecar).get("Preprocessing") if sidecar.is_file() else None
+        made = read_sidecar(region.path).get("Preprocessing")
         if not isinstance(made, dict):
             raise BadDataError(
-                f"{sidecar} does not say how the region was made; run the participant level again."
+                f"The sidecar of {region.path} does not say how it was made; run the participant level again."
             )
         first = first or made
         for field in sorted({*first, *made}):
@@ -128,10 +135,13 @@ def store_regions(paths: Sequence[Path], path: Path) -> RegionStore:
     """
     key = _key(paths)
     manifest = path.with_suffix(".json")
-    if path.is_file() and manifest.is_file() and read_json(manifest).get("key") == key:
-        return _open(path, read_json(manifest)["shape"])
+    if path.is_file() and manifest.is_file():
+        known = read_json(manifest)
+        if known.get("key") == key and "sha256" in known:
+            return _open(path, known["shape"], known["sha256"])
     logger.info("Gathering %d regions in %s", len(paths), path)
     first = load_volume(paths[0]).data.shape
+    digest = hashlib.sha256()
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         for source in paths:
             data = load_volume(source).data
@@ -140,22 +150,25 @@ def store_regions(paths: Sequence[Path], path: Path) -> RegionStore:
                     f"{source} has shape {data.shape}, {paths[0]} has {first}: all regions of a training set "
                     "have one shape. Run the participant level again for those that differ."
                 )
-            stream.write(np.ascontiguousarray(data, dtype=np.float16).tobytes())
+            content = np.ascontiguousarray(data, dtype=np.float16).tobytes()
+            stream.write(content)
+            digest.update(content)
     shape = [len(paths), *first]
-    write_json(manifest, {"key": key, "shape": shape})
-    return _open(path, shape)
+    write_json(manifest, {"key": key, "shape": shape, "sha256": digest.hexdigest()})
+    return _open(path, shape, digest.hexdigest())
 
 
 def write_store(path: Path, regions: NDArray[np.floating[Any]]) -> RegionStore:
     """Write regions (n, X, Y, Z) that are in memory as a store."""
+    data = np.ascontiguousarray(regions, dtype=np.float16)
     with atomic_write(path) as temporary:
-        np.ascontiguousarray(regions, dtype=np.float16).tofile(temporary)
-    return _open(path, list(regions.shape))
+        data.tofile(temporary)
+    return _open(path, list(regions.shape), hashlib.sha256(data.tobytes()).hexdigest())
 
 
-def _open(path: Path, shape: Sequence[int]) -> RegionStore:
+def _open(path: Path, shape: Sequence[int], sha256: str) -> RegionStore:
     count, x, y, z = shape
-    return RegionStore(path, (count, x, y, z))
+    return RegionStore(path, (count, x, y, z), sha256=sha256)
 
 
 def _key(paths: Sequence[Path]) -> str:

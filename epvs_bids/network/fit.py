@@ -16,12 +16,13 @@ from epvs_bids.errors import BadDataError
 from epvs_bids.network.architecture import RegressionNetwork, build_network
 from epvs_bids.network.checkpoint import LoadedModel, ModelDescription, save_model
 from epvs_bids.network.data import RegionStore
+from epvs_bids.network.device import run_on
 from epvs_bids.network.distributed import Workers
 from epvs_bids.network.initialisation import initialise, start_at_mean
 from epvs_bids.network.options import RECIPES, TrainingOptions
 from epvs_bids.network.readout import apply_readout, column_sums, fit_readout, install_readout
 from epvs_bids.network.splits import PARTS, Part
-from epvs_bids.network.training import Task, agreement_icc, predict, train
+from epvs_bids.network.training import Task, agreement_icc, predict, refusals_in_words, train
 from epvs_bids.network.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Fitted:
         With the weights that are kept.
     predictions : ndarray
         (n,) scores of the scans that were asked for, NaN elsewhere. Where only the readout was fitted, those
-        of training and validation scans come from fits that left the scan out.
+        of the scans it was fitted to come from fits that left their participant out.
     notes : tuple of str
         What a user has to know.
     training : dict
@@ -90,6 +91,7 @@ def fit_model(
     workers: Workers,
     source: LoadedModel | None = None,
     resume: bool = False,
+    fit_validation: bool = True,
 ) -> Fitted:
     """Train one model and write it to `directory`.
 
@@ -109,6 +111,8 @@ def fit_model(
         The model to start from.
     resume : bool
         Go on where a killed run was.
+    fit_validation : bool
+        Whether a readout is fitted to the validation scans, too; those of an ensemble differ by them.
 
     Raises
     ------
@@ -121,7 +125,8 @@ def fit_model(
     if options.trainable == "readout":
         if source is None:
             raise BadDataError("A readout is fitted to a model that is there already: give --init-from.")
-        predictions, facts = _fit_readout(network, data, parts, device)
+        known = (parts != "test") if fit_validation else (parts == "train")
+        predictions, facts = _fit_readout(network, data, known, device)
     else:
         predictions, facts = _fit_network(
             network,
@@ -132,7 +137,7 @@ def fit_model(
             device=device,
             workers=workers,
             resume=resume,
-            cold=not source,
+            source=source,
         )
     training = _summary(data, parts, options, source) | facts
     fitted = Fitted(network.cpu().eval(), predictions, notes, training)
@@ -151,12 +156,16 @@ def _start_from(network: RegressionNetwork, source: LoadedModel, data: TrainingS
 
 
 def _fit_readout(
-    network: RegressionNetwork, data: TrainingSet, parts: NDArray[np.str_], device: torch.device
+    network: RegressionNetwork, data: TrainingSet, known: NDArray[np.bool_], device: torch.device
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Fit the readout to all scans that are not for testing: leaving one out replaces validation."""
-    sums = column_sums(network, data.store, device=device)
-    known = parts != "test"
-    readout = fit_readout(sums[known], data.scores[known], knots=network.architecture.profile)
+    """Fit the readout to known scores: leaving participants out in turn replaces validation."""
+    sums = run_on(device, lambda where: column_sums(network, data.store, device=where))
+    readout = fit_readout(
+        sums[known],
+        data.scores[known],
+        knots=network.architecture.profile,
+        participants=np.asarray(data.participants)[known].tolist(),
+    )
     install_readout(network, readout)
     predictions = apply_readout(sums, readout)
     predictions[known] = readout.left_out
@@ -174,7 +183,7 @@ def _fit_network(
     device: torch.device,
     workers: Workers,
     resume: bool,
-    cold: bool,
+    source: LoadedModel | None,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Train all weights; predict validation and test scans."""
     task = Task(
@@ -182,16 +191,18 @@ def _fit_network(
         scores=data.scores,
         train=np.flatnonzero(parts == "train"),
         validation=np.flatnonzero(parts == "validation"),
+        source=source.description.weights_sha256 if source else "",
     )
     if not len(task.train) or not len(task.validation):
         raise BadDataError("The split leaves no scans for training or for validation: give larger fractions.")
-    if cold and options.initialisation == "spots":
-        few = (data.store.region(int(index)).to(device) for index in task.train[:FEW])
-        start_at_mean(network.to(device), few, float(data.scores[task.train].mean()))
-    trained = train(network, task, options, directory, device=device, workers=workers, resume=resume)
     held_out = np.flatnonzero(parts != "train")
     predictions = np.full(len(parts), np.nan)
-    predictions[held_out] = predict(network, data.store, held_out, device=device, workers=workers)
+    with refusals_in_words(network):
+        if source is None and options.initialisation == "spots":
+            few = (data.store.region(int(index)).to(device) for index in task.train[:FEW])
+            start_at_mean(network.to(device), few, float(data.scores[task.train].mean()))
+        trained = train(network, task, options, directory, device=device, workers=workers, resume=resume)
+        predictions[held_out] = predict(network, data.store, held_out, device=device, workers=workers)
     state = trained.state
     return predictions, {"epochs": state.epoch, "best_epoch": state.best_epoch, "ended": state.stopped}
 

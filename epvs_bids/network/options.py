@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, UsageError
 from epvs_bids.network.architecture import Architecture
 from epvs_bids.network.augmentation import Augmentation
 from epvs_bids.network.initialisation import Scheme
@@ -117,12 +117,16 @@ def make_options(
     ------
     BadDataError
         An unknown name, loss or axis, or an architecture that can't be.
+    UsageError
+        A change that is without effect, as only the readout is fitted.
     """
     wanted = {name: value for name, value in (changes or {}).items() if value is not None}
     options = PAPER if recipe == "paper" else MODERN
     layers: dict[str, Any] = {name: wanted.pop(name) for name in LAYERS if name in wanted}
     if recipe == "modern" and source is not None and not layers:
         options = _continue_from(options, source)
+    if options.trainable == "readout":
+        _refuse_without_effect(wanted)
     options = replace(options, architecture=_change_layers(options.architecture, layers))
     options = replace(options, augmentation=_change_augmentation(options.augmentation, wanted))
     for name, value in wanted.items():
@@ -133,6 +137,17 @@ def make_options(
         options = replace(options, **{name: value})
     options.architecture.check()
     return options
+
+
+def _refuse_without_effect(wanted: Mapping[str, Any]) -> None:
+    """Refuse what says how weights are trained where none are."""
+    asked = {name: value for name, value in wanted.items() if not (name == "augmentation" and value)}
+    for name in ("loss", "max_epochs", "patience", "flip_axes", "augmentation"):
+        if name in asked:
+            raise UsageError(
+                f"{name} is without effect where only the readout of a model is fitted (--recipe modern "
+                "--init-from): leave it out, or train all weights with --recipe paper."
+            )
 
 
 def _continue_from(options: TrainingOptions, source: Architecture) -> TrainingOptions:

@@ -2,14 +2,17 @@
 
 The score is linear in sums of the detection maps: the EPVS map at several heights of the region, the other
 maps as a whole. Least squares finds the line from the plain sum; how far the other weights may leave it is a
-ridge penalty, chosen by the error in leaving one scan out. A few dozen scans are enough, without a GPU.
+ridge penalty, chosen by the error in leaving one participant out. A few dozen scans are enough, without a
+GPU.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,9 +73,7 @@ def column_sums(network: RegressionNetwork, store: RegionStore, *, device: torch
 
 def _fingerprint(network: RegressionNetwork, store: RegionStore) -> str:
     """Tell networks (without their readout) and stores apart."""
-    digest = hashlib.sha256(
-        str((store.path.stat().st_mtime_ns, len(store), network.architecture.stages)).encode()
-    )
+    digest = hashlib.sha256(f"{store.sha256} {network.architecture}".encode())
     for name, tensor in network.state_dict().items():
         if not name.startswith("head.readout"):
             digest.update(tensor.detach().cpu().numpy().tobytes())
@@ -92,7 +93,7 @@ class Readout:
     penalty : float
         The ridge penalty chosen; infinite for the plain sum.
     left_out : ndarray
-        (n,) prediction for each scan by the line fitted without it.
+        (n,) prediction for each scan by the line fitted without its participant.
     """
 
     weights: Floats
@@ -101,7 +102,9 @@ class Readout:
     left_out: Floats
 
 
-def fit_readout(sums: Floats, scores: Floats, *, knots: int) -> Readout:
+def fit_readout(
+    sums: Floats, scores: Floats, *, knots: int, participants: Sequence[str] | None = None
+) -> Readout:
     """Fit scores to sums.
 
     Parameters
@@ -112,6 +115,8 @@ def fit_readout(sums: Floats, scores: Floats, *, knots: int) -> Readout:
         (n,) visual scores, n ≥ 3.
     knots : int
         Heights with a weight of their own.
+    participants : sequence of str, optional
+        (n,) whose scan each is; all of one are left out together. None: every scan is another one's.
 
     Raises
     ------
@@ -125,7 +130,8 @@ def fit_readout(sums: Floats, scores: Floats, *, knots: int) -> Readout:
         raise BadDataError("The model detects the same in every scan; it does not fit these regions.")
     extra = np.column_stack([heights if knots > 1 else np.empty((count, 0)), sums[:, 1:].sum(axis=2)])
     scale = np.where(extra.std(axis=0) > 0, extra.std(axis=0), 1.0)
-    fits = [_ridge(plain, extra / scale, scores, penalty) for penalty in PENALTIES]
+    people = np.arange(count) if participants is None else np.asarray(participants)
+    fits = [_ridge(plain, extra / scale, scores, penalty, people) for penalty in PENALTIES]
     best = int(np.argmin([np.mean((fit[2] - scores) ** 2) for fit in fits]))
     line, others, left_out = fits[best]
     others = others / scale
@@ -135,13 +141,15 @@ def fit_readout(sums: Floats, scores: Floats, *, knots: int) -> Readout:
     return Readout(weights, float(line[0]), float(PENALTIES[best]), left_out)
 
 
-def _ridge(plain: Floats, extra: Floats, y: Floats, penalty: float) -> tuple[Floats, Floats, Floats]:
+def _ridge(
+    plain: Floats, extra: Floats, y: Floats, penalty: float, people: NDArray[Any]
+) -> tuple[Floats, Floats, Floats]:
     """Least squares with a penalty on the weights of `extra` only.
 
     Returns
     -------
     line, others, left_out
-        Weights of `plain` and of `extra`, and the predictions of each y by a fit without it.
+        Weights of `plain` and of `extra`, and the predictions of each y by a fit without its person's.
     """
     if np.isinf(penalty):
         extra = np.zeros_like(extra)
@@ -150,8 +158,12 @@ def _ridge(plain: Floats, extra: Floats, y: Floats, penalty: float) -> tuple[Flo
     punish = np.diag([0.0] * plain.shape[1] + [penalty] * extra.shape[1])
     inverse = np.linalg.pinv(design.T @ design + punish)
     weights = inverse @ design.T @ y
-    leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
-    left_out = y - (y - design @ weights) / np.maximum(1 - leverage, 1e-9)
+    residuals, left_out = y - design @ weights, np.empty_like(y)
+    for person in np.unique(people):
+        own = np.flatnonzero(people == person)
+        # Cook & Weisberg 1982, section 2.2: as if refitted without these rows. The 1e-9 is for a lever of 1.
+        others = (1 + 1e-9) * np.eye(len(own)) - design[own] @ inverse @ design[own].T
+        left_out[own] = y[own] - np.linalg.solve(others, residuals[own])
     return weights[: plain.shape[1]], weights[plain.shape[1] :], left_out
 
 

@@ -58,12 +58,15 @@ class Task:
         (n,) visual scores, in EPVS.
     train, validation : ndarray of int
         Indices of the scans of each part.
+    source : str
+        SHA-256 of the weights of the model that the network starts from; empty for a cold start.
     """
 
     store: RegionStore
     scores: NDArray[np.float64]
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def train(
         The GPU has no memory for a step, or does not work.
     """
     reuse_large_blocks()
-    with _refusals_in_words(network):
+    with refusals_in_words(network):
         run = _start(network, task, options, directory, device=device, workers=workers)
         if resume and (directory / CHECKPOINT).is_file():
             _restore(run)
@@ -146,7 +149,7 @@ def train(
 
 
 @contextmanager
-def _refusals_in_words(network: RegressionNetwork) -> Iterator[None]:
+def refusals_in_words(network: RegressionNetwork) -> Iterator[None]:
     """Turn what CUDA reports into an error with a remedy; training has no use for a CPU that takes over."""
     try:
         yield
@@ -181,12 +184,15 @@ def _start(
     half = device.type == "cuda" and not torch.cuda.is_bf16_supported()
     scaler = torch.amp.GradScaler(device.type, enabled=half)
     run = _Run(network, task, options, directory, device, workers, optimiser, model, scaler)
-    scans = {
+    learned_from = {
         "train": task.train.tolist(),
         "validation": task.validation.tolist(),
         "scores": task.scores.tolist(),
+        "regions (SHA-256)": task.store.sha256,
+        "init_from (SHA-256)": task.source,
     }
-    run.facts = {**options.to_dict(), **scans, "scans_in_each_step": options.scans_per_step * workers.count}
+    together = options.scans_per_step * workers.count
+    run.facts = {**options.to_dict(), **learned_from, "scans_in_each_step": together}
     run.state.weights = _copy(network.state_dict())
     return run
 

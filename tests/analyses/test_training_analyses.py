@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -12,15 +13,18 @@ import pandas as pd
 import pytest
 import torch
 
-from epvs_bids.analyses import hyperparameters, learning_curve, train
+from epvs_bids.analyses import experiments, hyperparameters, learning_curve, train
 from epvs_bids.analyses.base import CannotRun, GroupOptions, Study
+from epvs_bids.analyses.model_split import find_split
 from epvs_bids.analyses.rated_regions import rated_regions
 from epvs_bids.errors import BadDataError, UsageError
 from epvs_bids.files import read_tsv
+from epvs_bids.network import fit
 from epvs_bids.network.architecture import Architecture, build_network
 from epvs_bids.network.checkpoint import ModelDescription, load_models, save_model
 from epvs_bids.network.inference import score
 from epvs_bids.network.options import make_options
+from epvs_bids.network.readout import column_sums
 
 SHAPE = (20, 18, 16)
 PREPROCESSING = {"voxel_size": 0.5, "registration": True}
@@ -103,11 +107,105 @@ def test_an_ensemble_is_trained_on_splits_of_its_own(rated: MakeStudy) -> None:
 
 
 def test_a_model_that_detects_needs_few_scans(rated: MakeStudy, spot_detector: Path) -> None:
-    result = train.run(rated(features=None, init_from=str(spot_detector)))
+    result = train.run(rated(features=None, max_epochs=None, init_from=str(spot_detector)))
     assert result.numbers["icc11_validation"] > 0.9
     (model,) = load_models(Path(result.numbers["model"]))
     assert model.description.training["init_from"] == "detector"
     assert any("Started from model detector" in note for note in result.notes)
+
+
+def test_lines_of_an_ensemble_differ_by_the_scans_they_leave_out(
+    rated: MakeStudy, spot_detector: Path
+) -> None:
+    study = rated(features=None, max_epochs=None, init_from=str(spot_detector), n_models=3)
+    result = train.run(study)
+    folder = study.output_dir / "models" / "ours"
+    region = np.asarray(nib.load(study.regions[0].image).dataobj, dtype=np.float32)
+    assert score(region, load_models(folder), device="cpu").score_sd > 0
+    model = result.tables["predictions"].query("model == 'model-1'")
+    assert model.query("split == 'validation'")["prediction"].notna().all()
+
+
+def test_the_model_trained_last_is_the_one_that_scores(rated: MakeStudy, spot_detector: Path) -> None:
+    def names(n_models: int) -> list[str]:
+        study = rated(features=None, max_epochs=None, init_from=str(spot_detector), n_models=n_models)
+        train.run(study)
+        folder = study.output_dir / "models" / "ours"
+        assert find_split(study, ["ours"]) == folder / ("split.tsv" if n_models == 1 else "model-1/split.tsv")
+        return [model.name for model in load_models(folder)]
+
+    assert [names(1), names(2), names(1)] == [["ours"], ["model-1", "model-2"], ["ours"]]
+
+
+def test_regions_that_failed_quality_control_teach_nothing(rated: MakeStudy) -> None:
+    region = rated().regions[0].image
+    sidecar = region.with_name(region.name.replace(".nii.gz", ".json"))
+    content = json.loads(sidecar.read_text()) | {"FailedChecks": ["a third lies outside the scan"]}
+    sidecar.write_text(json.dumps(content))
+    found = rated_regions(rated(strict=True))
+    assert len(found.regions) == 15
+    assert found.notes == ("failed quality control, 1 scan: sub-00",)
+
+
+def test_options_of_training_are_refused_where_a_line_is_fitted(
+    rated: MakeStudy, spot_detector: Path
+) -> None:
+    with pytest.raises(UsageError, match="loss is without effect"):
+        train.run(rated(features=None, max_epochs=None, loss="rmse", init_from=str(spot_detector)))
+
+
+@pytest.mark.parametrize("changed", ["init_from", "regions"])
+def test_a_run_is_not_resumed_from_another_model_or_on_other_regions(
+    rated: MakeStudy, spot_detector: Path, changed: str
+) -> None:
+    study = rated()
+    train.run(study)
+    more = {"init_from": str(spot_detector)} if changed == "init_from" else {}
+    if changed == "regions":
+        image = nib.load(study.regions[0].image)
+        nib.save(nib.Nifti1Image(image.get_fdata() / 2, image.affine), study.regions[0].image)
+    with pytest.raises(BadDataError, match=f"is of a run with {changed} "):
+        train.run(rated(resume=True, **more))
+
+
+def test_a_gpu_that_refuses_leaves_the_line_to_the_cpu(
+    rated: MakeStudy, spot_detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on(device: torch.device) -> torch.device:
+        return torch.device("cuda")
+
+    def sums(*given: object, device: torch.device) -> np.ndarray:
+        if device.type == "cuda":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return column_sums(*given, device=device)
+
+    monkeypatch.setattr(train, "worker_device", on)
+    monkeypatch.setattr(fit, "column_sums", sums)
+    result = train.run(rated(features=None, max_epochs=None, init_from=str(spot_detector)))
+    assert result.numbers["icc11_validation"] > 0.9
+
+
+def test_other_ratings_ask_for_new_runs(rated: MakeStudy) -> None:
+    """A checkpoint of the old ones is there."""
+    study = rated(24, training_sizes=(8,), repeats=1)
+    before = learning_curve.run(study).tables["runs"]
+    path = study.bids_dir / "phenotype" / "epvs.tsv"
+    table = pd.read_csv(path, sep="\t")
+    table.assign(A=table["A"] + table.index).to_csv(path, sep="\t", index=False)
+    after = learning_curve.run(rated(24, training_sizes=(8,), repeats=1)).tables["runs"]
+    assert (after["mse"] != before["mse"]).all()
+
+
+def test_runs_that_learn_nothing_are_said_to(rated: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def constant(*_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(predictions=np.ones(24))
+
+    monkeypatch.setattr(experiments, "fit_model", constant)
+    curve = learning_curve.run(rated(24, training_sizes=(8,), repeats=2))
+    assert curve.summary.startswith("No run converged")
+    assert (curve.tables["runs"]["status"] == "did not converge").all()
+    table = hyperparameters.run(rated(24, configurations=None))
+    assert "none converged" in table.summary
 
 
 def test_ratings_and_regions_without_partner_are_named_or_refused(rated: MakeStudy) -> None:
@@ -136,11 +234,17 @@ def test_regions_of_other_preprocessing_can_not_continue_a_model(
     path = spot_detector / "model.json"
     path.write_text(path.read_text().replace('"voxel_size": 0.5', '"voxel_size": 1.0'))
     with pytest.raises(BadDataError, match=r"voxel_size = 0\.5; the model was trained with 1\.0"):
-        train.run(rated(init_from=str(spot_detector), features=None))
+        train.run(rated(init_from=str(spot_detector), features=None, max_epochs=None))
 
 
 def test_learning_curve_is_spread_and_resumed_run_by_run(rated: MakeStudy, spot_detector: Path) -> None:
-    more = {"features": None, "init_from": str(spot_detector), "training_sizes": (5, 500, 6), "repeats": 2}
+    more = {
+        "features": None,
+        "max_epochs": None,
+        "init_from": str(spot_detector),
+        "training_sizes": (5, 500, 6),
+        "repeats": 2,
+    }
     first = learning_curve.run(rated(24, run_index=3, **more))
     assert first.tables["runs"]["run"].tolist() == [3]
     folder = Path(rated().output_dir) / "models" / "ours" / "learning-curve"

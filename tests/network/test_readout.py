@@ -80,3 +80,12 @@ def test_network_with_the_line_gives_what_the_line_gives(
 def test_maps_that_say_nothing_are_refused() -> None:
     with pytest.raises(BadDataError, match="detects the same in every scan"):
         fit_readout(np.ones((12, 1, 5)), np.arange(12.0), knots=2)
+
+
+def test_a_participants_scans_are_left_out_together() -> None:
+    sums, _, scores = simulated(15, 3)
+    people = [f"sub-{index // 3}" for index in range(15)]
+    fitted = fit_readout(sums[:, :1], scores, knots=1, participants=people)
+    rest = np.arange(3, 15)
+    again = fit_readout(sums[rest, :1], scores[rest], knots=1, participants=people[3:])
+    assert fitted.left_out[:3] == pytest.approx(apply_readout(sums[:3, :1], again))

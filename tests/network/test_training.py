@@ -191,7 +191,7 @@ torch.set_num_threads(1)
 store, folder, scans, pause = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 architecture = Architecture(features=2, blocks=1, convolutions=1, dense=(4,))
 options = replace(PAPER, architecture=architecture, max_epochs=3, seed=5, scans_per_step=scans)
-store = RegionStore(store, (24, 20, 18, 16))
+store = RegionStore(store, (24, 20, 18, 16), sha256="spotted")
 network = build_network(architecture, store.shape)
 initialise(network, "gaussian", seed=5)
 task = training.Task(
