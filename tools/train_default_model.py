@@ -142,6 +142,8 @@ class Training:
         Steps of it done.
     ends
         The averaged weights at the ends of the parts that are kept.
+    recipe
+        What the run is of: its checkpoint is for no other.
     """
 
     network: RegressionNetwork
@@ -150,18 +152,24 @@ class Training:
     part: int = 0
     step: int = 0
     ends: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    recipe: str = ""
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, atomically."""
         modules = {"network": self.network, "average": self.average, "optimiser": self.optimiser}
         state: dict[str, object] = {name: module.state_dict() for name, module in modules.items()}
         temporary = path.with_suffix(".tmp")
-        torch.save(state | {"part": self.part, "step": self.step, "ends": self.ends}, temporary)
+        done = {"part": self.part, "step": self.step, "ends": self.ends, "recipe": self.recipe}
+        torch.save(state | done, temporary)
         temporary.replace(path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
         state = torch.load(path, weights_only=True, map_location="cpu")
+        if state.get("recipe") != self.recipe:
+            raise SystemExit(
+                f"{path} is of another recipe, seed or number of processes: go on with those, or remove it."
+            )
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -218,6 +226,7 @@ def make_optimiser(network: RegressionNetwork) -> torch.optim.Optimizer:
 def train(options: argparse.Namespace) -> RegressionNetwork:
     """Go through all parts, or what is left of them; return the mean of the weights that are kept."""
     training = start(options.seed, choose_device(options.device))
+    training.recipe = repr((options.seed, options.workers, PARTS))
     if options.checkpoint.exists():
         training.load(options.checkpoint)
     while training.part < len(PARTS):
@@ -295,13 +304,18 @@ def set_head(network: RegressionNetwork) -> None:
     network.head.readout.bias.zero_()
 
 
-def describe(seed: int) -> ModelDescription:
+def describe(seed: int, workers: int) -> ModelDescription:
     """Describe the model; its metrics come later."""
     return ModelDescription(
         architecture=ARCHITECTURE,
         input_shape=(168, 128, 84),
         preprocessing=RoiParameters().to_dict(),
-        training={"data": "simulated", "steps": [part.steps for part in PARTS], "seed": seed},
+        training={
+            "data": "simulated",
+            "steps": [part.steps for part in PARTS],
+            "seed": seed,
+            "workers": workers,
+        },
         card=CARD,
     )
 
@@ -320,7 +334,8 @@ def main() -> None:
     reuse_large_blocks()
     network = train(options)
     set_head(network)
-    save_model(options.output, network, describe(options.seed))
+    save_model(options.output, network, describe(options.seed, options.workers))
+    options.checkpoint.unlink()  # else the next run would end at once, whatever changed in the simulator
 
 
 if __name__ == "__main__":

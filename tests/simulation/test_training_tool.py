@@ -54,6 +54,14 @@ def test_stopped_training_goes_on_to_the_same_weights(
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+def test_a_checkpoint_is_for_its_own_recipe(tool: ModuleType, tmp_path: Path) -> None:
+    training = tool.start(3, torch.device("cpu"))
+    training.recipe = repr((3, 2, tool.PARTS))
+    training.save(tmp_path / "c.pt")
+    with pytest.raises(SystemExit, match="another recipe, seed or number of processes"):
+        tool.train(options_for(tmp_path / "c.pt"))
+
+
 def test_what_ships_is_what_the_recipe_makes(tool: ModuleType) -> None:
     shipped = load_models(DEFAULT_MODEL)[0].description
     assert shipped.training["steps"] == [part.steps for part in tool.PARTS]
