@@ -44,7 +44,8 @@ _MAX_ROWS, _MAX_COLUMNS = 30, 16
 
 def group_view(output_dir: Path) -> dict[str, Any]:
     """Gather what the study's page shows; what is missing on disk is missing on the page."""
-    scores = _score_views(outputs.cohort(output_dir), {path.name for path in output_dir.glob("sub-*.html")})
+    pages = {path.name for path in output_dir.glob("sub-*.html")}
+    scores = _score_views(outputs.group_scores(output_dir), pages)
     analyses = outputs.content(output_dir / "group_results.json").get("analyses", [])
     entries = [entry for entry in analyses if isinstance(entry, dict) and "name" in entry]
     missing = output_dir / "group_summary_missing.tsv"

@@ -6,8 +6,10 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING, read_json, read_tsv
@@ -17,16 +19,16 @@ _LOGGER = logging.getLogger(__name__)
 Row = dict[str, str]
 """A row of a table as text, by column."""
 
-_BOX = r"space-(?P<space>[A-Za-z0-9]+)_res-05"
-_HEAD = r"space-[A-Za-z0-9]+_res-1"
+_SPACE = r"space-(?P<space>[A-Za-z0-9]+)"
+_BOX = rf"{_SPACE}_res-05"
 _CONTRAST = r"(?P<suffix>[A-Za-z0-9]+)\.nii\.gz"
 _ROLES = {
-    "head": re.compile(rf"{_HEAD}_desc-preproc_{_CONTRAST}"),
+    "head": re.compile(rf"{_SPACE}_res-1_desc-preproc_{_CONTRAST}"),
     "scan": re.compile(rf"{_BOX}_desc-preproc_{_CONTRAST}"),
     "mask": re.compile(rf"{_BOX}_label-BG_desc-smooth_probseg\.nii\.gz"),
     "region": re.compile(rf"{_BOX}_label-BG_desc-roi_{_CONTRAST}"),
     "saliency": re.compile(rf"{_BOX}_label-BG_desc-saliency_{_CONTRAST}"),
-    "saliency_sidecar": re.compile(rf"{_BOX}_label-BG_desc-saliency_[A-Za-z0-9]+\.json"),
+    "saliency_sidecar": re.compile(rf"{_BOX}_label-BG_desc-saliency_(?P<suffix>[A-Za-z0-9]+)\.json"),
     "scores": re.compile(r"desc-epvs_scores\.tsv"),
     "sidecar": re.compile(r"desc-epvs_scores\.json"),
 }
@@ -47,8 +49,8 @@ class Scan:
         Paths by role: `head` (1 mm, the whole head), and on the grid of the region `scan`, `mask`, `region`
         and `saliency`; `saliency_sidecar`, `scores` and `sidecar`.
     space, suffix
-        Template of the derivatives (`scanner` without one) and contrast (`PDw`, `T2w`); empty where no image
-        says.
+        Template of the derivatives (`scanner` without one) and contrast (`PDw`, `T2w`) of the score, else of
+        the images; empty without either.
     """
 
     name: str
@@ -65,21 +67,53 @@ def entity(name: str, key: str) -> str:
 
 
 def find_scans(output_dir: Path, participant: str) -> list[Scan]:
-    """Find the scans of a participant (`sub-…`), by session and name."""
-    found: dict[str, dict[str, Any]] = {}
+    """Find the scans of a participant (`sub-…`), by session and name.
+
+    Where a scan has images of two contrasts or in two spaces, those that its score was made of are taken.
+    """
+    found: dict[str, list[_File]] = {}
     for path in sorted((output_dir / participant).glob("**/anat/*")):
         stem = _RAW_ENTITIES.match(path.name)
         if stem is None:
             continue
         for role, pattern in _ROLES.items():
             if match := pattern.fullmatch(path.name[stem.end() + 1 :]):
-                scan = found.setdefault(stem.group(), {"files": {}})
-                scan["files"][role] = path
-                scan.update({key: value for key, value in match.groupdict().items() if value})
-    return [
-        Scan(name=name, participant=participant, session=entity(name, "ses"), **values)
-        for name, values in sorted(found.items())
-    ]
+                found.setdefault(stem.group(), []).append(_File(role, path, match.groupdict()))
+    return [_scan(name, participant, files) for name, files in sorted(found.items())]
+
+
+class _File(NamedTuple):
+    """A file of a scan, and what its name says of space and suffix."""
+
+    role: str
+    path: Path
+    labels: Mapping[str, str]
+
+
+def _scan(name: str, participant: str, files: Sequence[_File]) -> Scan:
+    """Choose the files that belong to the score, or else to the last image by name."""
+    chosen: dict[str, str] = {}
+    for file in files:
+        chosen.update(file.labels)
+    for file in files:
+        if file.role == "sidecar":
+            chosen.update(_scored(name, content(file.path)))
+    fitting = {
+        file.role: file.path
+        for file in files
+        if all(chosen[key] == label for key, label in file.labels.items())
+    }
+    return Scan(name=name, participant=participant, session=entity(name, "ses"), files=fitting, **chosen)
+
+
+def _scored(name: str, sidecar: Mapping[str, Any]) -> dict[str, str]:
+    """Space and suffix of the region that a score was made of, as its sidecar says; empty without."""
+    sources = sidecar.get("Sources")
+    for source in sources if isinstance(sources, list) else []:
+        file = unquote(str(source)).rpartition("/")[2]
+        if match := _ROLES["region"].fullmatch(file.removeprefix(f"{name}_")):
+            return match.groupdict()
+    return {}
 
 
 def rows(path: Path) -> list[Row]:
@@ -120,16 +154,35 @@ def passed(row: Mapping[str, str]) -> bool:
     return row.get("qc_pass", MISSING).strip().lower() not in {"false", "0", "0.0"}
 
 
-def cohort(output_dir: Path) -> list[Row]:
-    """All scores of the study: the group level's table where there is one, else what is scored so far.
-
-    Rows have `participant_id`, `session_id`, `scan`, `region`, `score` and what else the tables hold.
-    """
+def group_scores(output_dir: Path) -> Sequence[Row]:
+    """Scores that the group level read, as its table has them; without the table, as `cohort`."""
     table = output_dir / "group_scores.tsv"
-    if table.is_file():
-        return rows(table)
+    return rows(table) if table.is_file() else cohort(output_dir)
+
+
+def cohort(output_dir: Path) -> Sequence[Row]:
+    """All scores of the study as they are now, from the table of each scan.
+
+    Rows have `participant_id`, `session_id`, `scan`, `region`, `score` and what else the tables hold. They
+    are read once for all pages of a process, and again when a table has changed.
+    """
+    paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
+    return _gathered(tuple((path, _state(path)) for path in paths))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of a file; zeros where it can't be looked at, which reading it will complain of."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0, 0)
+    return (facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _gathered(tables: tuple[tuple[Path, tuple[int, int]], ...]) -> Sequence[Row]:
     gathered = []
-    for path in sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv")):
+    for path, _ in tables:
         labels = {
             "participant_id": entity(path.name, "sub"),
             "session_id": entity(path.name, "ses") or MISSING,
@@ -140,7 +193,7 @@ def cohort(output_dir: Path) -> list[Row]:
 
 
 def _plain_rows(path: Path) -> list[Row]:
-    """Read a small table that this app wrote: a page reads one of each scan, which pandas is too slow for."""
+    """Read a small table that this app wrote: there is one of each scan, which pandas is too slow for."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -151,14 +204,13 @@ def _plain_rows(path: Path) -> list[Row]:
 
 
 def ages(output_dir: Path) -> dict[tuple[str, str], float]:
-    """Age in years by participant and session (`n/a` where the table has none), as far as the outputs say."""
+    """Age in years by participant and session (`n/a` where `participants.tsv` has none)."""
     found: dict[tuple[str, str], float] = {}
-    for name in ("participants.tsv", "group_scores.tsv"):
-        path = output_dir / name
-        for row in rows(path) if path.is_file() else []:
-            age = number(row.get("age"))
-            if age is not None and "participant_id" in row:
-                found[_labelled(row), row.get("session_id", MISSING)] = age
+    path = output_dir / "participants.tsv"
+    for row in rows(path) if path.is_file() else []:
+        age = number(row.get("age"))
+        if age is not None and "participant_id" in row:
+            found[_labelled(row), row.get("session_id", MISSING)] = age
     return found
 
 

@@ -15,14 +15,23 @@ _EMPHASIS = re.compile(r"(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1")
 _OWN_HEADING = {"kind": "heading", "text": "Methods"}
 
 
-def run_view(output_dir: Path) -> dict[str, Any]:
-    """Gather what `run.html` shows."""
+def run_view(output_dir: Path, participant: str = "") -> dict[str, Any]:
+    """Gather what `run.html` shows.
+
+    Parameters
+    ----------
+    output_dir
+        Derivatives.
+    participant
+        `sub-…` on a participant's page: settings are those of the latest run that had it among its labels.
+        Empty for the latest run of all.
+    """
     logs = output_dir / "logs"
     methods = methods_blocks(outputs.first_text([logs / "CITATION.md"]))
     return {
         "methods": methods[methods[:1] == [_OWN_HEADING] :],  # the section's heading says so already
         "software": _software(outputs.content(output_dir / "dataset_description.json")),
-        "settings": flat(_settings(logs)),
+        "settings": flat(_settings(logs, participant.removeprefix("sub-"))),
     }
 
 
@@ -105,7 +114,20 @@ def _software(description: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _settings(logs: Path) -> Mapping[str, Any]:
-    """Read the settings of the latest run that left them in the logs."""
-    files = sorted(logs.glob("**/*settings*.json"), key=lambda path: path.stat().st_mtime)
-    return outputs.content(files[-1]) if files else {}
+def _settings(logs: Path, label: str) -> Mapping[str, Any]:
+    """Read the settings of the latest run that left them in the logs and worked on a participant."""
+    for path in sorted(logs.glob("*_settings.json"), key=_time, reverse=True):
+        settings = outputs.content(path)
+        labels = settings.get("participant_labels")  # none, where all were asked for
+        worked = not labels or label in labels
+        if settings and (not label or (worked and not settings.get("boilerplate_only"))):
+            return settings
+    return {}
+
+
+def _time(path: Path) -> float:
+    """When a file was written; 0 for one that is gone, as files of other jobs may be."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
+from epvs_bids.bids.derivatives import own_uri
 from epvs_bids.reports.style import new_figure, save_svg
 
 SPACE = "MNI152NLin2009cAsym"
@@ -84,7 +85,13 @@ def write_images(
 
 
 def write_scores(
-    output_dir: Path, name: str, score: float, *, qc_pass: bool = True, reason: str = "n/a"
+    output_dir: Path,
+    name: str,
+    score: float,
+    *,
+    qc_pass: bool = True,
+    reason: str = "n/a",
+    suffix: str = "T2w",
 ) -> None:
     """Write the score of one scan and its sidecar."""
     parts = [part for part in name.split("_") if part.startswith(("sub-", "ses-"))]
@@ -101,9 +108,10 @@ def write_scores(
         "qc_reason": reason,
     }
     pd.DataFrame([row]).to_csv(folder / f"{name}_desc-epvs_scores.tsv", sep="\t", index=False, na_rep="n/a")
+    region = f"space-{SPACE}_res-05_label-BG_desc-roi"
     sidecar = {
         "score": {"Description": "Number of EPVS", "Units": "EPVS"},
-        "Sources": [f"bids:raw:{'/'.join(parts)}/anat/{name}_T2w.nii.gz"],
+        "Sources": [own_uri(output_dir, folder / f"{name}_{region}_{suffix}.nii.gz")],
         "BasalGangliaVolume": {"Value": 19.94, "Units": "mL"},
         "Registration": {"metric": -0.613, "dice": 0.934, "passed": True},
         "SoftwareVersions": {"torch": "2.13.0", "SimpleITK": "2.5.7"},

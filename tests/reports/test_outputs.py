@@ -15,7 +15,7 @@ from .conftest import write_group, write_images, write_scores
 def test_files_of_each_scan_are_found_by_role(tmp_path: Path) -> None:
     write_images(tmp_path, "sub-1_ses-a", suffix="PDw")
     write_images(tmp_path, "sub-1_ses-a_run-2", suffix="PDw", saliency=False)
-    write_scores(tmp_path, "sub-1_ses-a", 3.0)
+    write_scores(tmp_path, "sub-1_ses-a", 3.0, suffix="PDw")
     (
         tmp_path / "sub-1" / "ses-a" / "anat" / "sub-1_ses-a_label-BG_desc-saliency_PDw.nii.gz"
     ).touch()  # native space
@@ -52,7 +52,18 @@ def test_names_are_those_that_the_participant_level_writes(tmp_path: Path) -> No
     assert found.name == scan.entities
 
 
-def test_cohort_is_the_group_table_else_what_is_scored_so_far(tmp_path: Path) -> None:
+def test_images_are_those_that_the_score_was_made_of(tmp_path: Path) -> None:
+    for suffix in ("PDw", "T2w"):
+        write_images(tmp_path, "sub-1", suffix=suffix)
+    for suffix in ("PDw", "T2w"):
+        write_scores(tmp_path, "sub-1", 3.0, suffix=suffix)
+        (scan,) = outputs.find_scans(tmp_path, "sub-1")
+        assert (scan.suffix, scan.space) == (suffix, "MNI152NLin2009cAsym")
+        images = {scan.files[role].name for role in ("head", "scan", "region", "saliency")}
+        assert all(name.endswith(f"_{suffix}.nii.gz") for name in images)
+
+
+def test_cohort_is_what_is_scored_now_and_the_group_page_what_the_group_level_read(tmp_path: Path) -> None:
     write_scores(tmp_path, "sub-1", 3.0)
     write_scores(tmp_path, "sub-2_ses-b", 4.5)
     rows = outputs.cohort(tmp_path)
@@ -61,12 +72,18 @@ def test_cohort_is_the_group_table_else_what_is_scored_so_far(tmp_path: Path) ->
         ("sub-2", "ses-b", "sub-2_ses-b", "4.5"),
     ]
     (tmp_path / "figures").mkdir()
+    assert outputs.group_scores(tmp_path) == rows
     write_group(tmp_path, 10)
-    assert len(outputs.cohort(tmp_path)) == 10
+    assert len(outputs.group_scores(tmp_path)) == 10
+    assert outputs.cohort(tmp_path) is rows  # read once
+    write_scores(tmp_path, "sub-1", 17.5)  # with another model, for instance
+    assert [row["score"] for row in outputs.cohort(tmp_path)] == ["17.5", "4.5"]
+    (view,) = participant_view(tmp_path, "sub-1")["scans"]
+    assert view["scores"][0]["scans"] == 2
 
 
 def test_age_of_a_session_goes_before_that_of_the_participant(tmp_path: Path) -> None:
-    (tmp_path / "group_scores.tsv").write_text(
+    (tmp_path / "participants.tsv").write_text(
         "participant_id\tsession_id\tage\nsub-1\tses-1\t60.5\nsub-1\tses-2\t62\nsub-2\tn/a\tn/a\nsub-3\tn/a\t71\n"
     )
     ages = outputs.ages(tmp_path)

@@ -137,14 +137,14 @@ def test_a_label_that_is_markup_shows_as_text(opened: Callable[[str], Browser]) 
 def test_score_is_shown_with_spread_context_and_checks(opened: Callable[[str], Browser]) -> None:
     browser = opened("sub-02.html")
     assert [element.text for element in browser.driver.find_elements(By.TAG_NAME, "h2")][:2] == [
-        "sub-02 · ses-1",
-        "sub-02 · ses-2",
+        "sub-02 · ses-1 · T2w",
+        "sub-02 · ses-2 · T2w",
     ]
     card = _text(browser, "#scan-2 .card")
     assert "14.3 EPVS ± 0.8" in card
     assert "2 (11–20)" in card
     assert "Dice 0.93" in card
-    assert re.search(r"above \d+ % of 60 scans", card)
+    assert re.search(r"above \d+ % of 4 scans", card)
     assert "once the group level has run" in _text(browser, "header").lower()
     opened("sub-01.html")
     images = browser.driver.execute_script(
@@ -213,6 +213,26 @@ def test_viewer_scrolls_through_scan_mask_and_saliency(opened: Callable[[str], B
     browser.click(browser.driver.find_element(By.CSS_SELECTOR, ".show-mask"))
     assert _enclosed(browser) == [0, 0, 0]
     assert _text(browser, ".where").startswith("x ")
+
+
+@needs_browser
+@pytest.mark.browser
+def test_arrows_go_from_axial_slice_to_slice(opened: Callable[[str], Browser]) -> None:
+    browser = opened("sub-01.html")
+    _viewer(browser)
+    box = browser.driver.find_element(By.CSS_SELECTOR, ".viewer")
+    stops = "return [...arguments[0].querySelectorAll('*')].filter(one => one.tabIndex >= 0).length"
+    assert (box.get_attribute("tabindex"), browser.driver.execute_script(stops, box)) == ("0", 0)
+    start, place = _position(browser), browser.driver.execute_script("return window.scrollY")
+    box.send_keys(Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_DOWN)
+    up = _position(browser)
+    assert up[:2] == pytest.approx(start[:2], abs=0.6)
+    assert up[2] - start[2] == pytest.approx(2, abs=0.6)  # two slices of 1 mm
+    browser.click(browser.driver.find_element(By.CSS_SELECTOR, ".viewer canvas"))  # which takes the focus
+    here = _position(browser)
+    browser.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    assert _position(browser)[2] - here[2] == pytest.approx(-1, abs=0.6)
+    assert browser.driver.execute_script("return window.scrollY") == place
 
 
 @needs_browser

@@ -2,9 +2,10 @@
 import { Viewer } from "./viewer.js";
 
 const byId = (id) => document.getElementById(id);
+const SETTLE = 500; // ms: a scan can't be done sooner than anyone has looked at it, by a double click for instance
 const NOTCH = 50; // pixels of the wheel that make a slice: a mouse's notch has more, a touch pad sends many small ones
 const viewer = new Viewer(byId("view"));
-const session = { rater: "", states: [], position: 0, table: "", marks: "" };
+const session = { rater: "", page: 0, states: [], position: 0, table: "", marks: "" };
 let reading = null; // {marks, level, state}
 let history = []; // what undo goes back to
 let pending = Promise.resolve(); // saves go out one after the other
@@ -81,6 +82,7 @@ async function go(position) {
   say("");
   showProgress();
   byId("loading").hidden = false;
+  byId("done").disabled = true;
   try {
     const answer = await (await ask(address(position))).json();
     const voxels = new Uint8Array(await (await ask(`${address(position)}/image`)).arrayBuffer());
@@ -96,6 +98,7 @@ async function go(position) {
     byId("saved").textContent = reading.state === "open" ? "" : "Read before; changes are saved at once.";
     draw();
     byId("view").focus({ preventScroll: true });
+    setTimeout(() => { if (load === loads) byId("done").disabled = false; }, SETTLE);
   } catch (error) {
     if (load === loads) say(error.message, true);
   } finally {
@@ -106,11 +109,11 @@ async function go(position) {
 // ---- what is saved
 
 function save() {
-  const number = ++saves, position = session.position, content = JSON.stringify(reading), target = address(position);
+  const number = ++saves, content = { ...reading, page: session.page }, target = address(session.position);
   byId("saved").textContent = "Saving…";
   pending = pending.then(async () => {
     try {
-      session.states = (await (await ask(target, JSON.parse(content))).json()).states;
+      session.states = (await (await ask(target, content)).json()).states;
       if (number === saves) byId("saved").textContent = "Saved."; // else a later change is still on its way
       return true;
     } catch (error) {
@@ -169,8 +172,10 @@ function toggleUnratable() {
 async function done() {
   if (!reading || byId("done").disabled) return;
   if (reading.state === "open") reading = { ...reading, state: "done" };
+  const load = loads;
   byId("done").disabled = true;
   const saved = await save();
+  if (load !== loads) return; // the rater has gone on
   byId("done").disabled = false;
   if (!saved) return;
   const after = session.states.indexOf("open", session.position + 1);
@@ -262,6 +267,7 @@ const KEYS = {
   c: home, r: countHere, z: undo, x: toggleUnratable, h: toggleMarks, 0: reset, enter: done, p: () => step(-1), n: () => step(1),
   "+": () => zoomBy(1.2), "=": () => zoomBy(1.2), "-": () => zoomBy(1 / 1.2),
 };
+const HELD = /^(w|s|page.*|arrow.*|[+=-])$/; // keys that go on while they are held; others act once
 const ON_IMAGE = {
   arrowleft: (far) => moveCross(far, 0), arrowright: (far) => moveCross(-far, 0),
   arrowup: (far) => moveCross(0, far), arrowdown: (far) => moveCross(0, -far),
@@ -283,7 +289,7 @@ function onKey(event) {
   const handler = (onImage && ON_IMAGE[key]) || (key === "enter" && !onImage ? undefined : KEYS[key]);
   if (!handler || !(reading || key === "p" || key === "n")) return; // a scan that can't be read can be skipped
   event.preventDefault();
-  handler(event.shiftKey ? 5 : 0.5);
+  if (!event.repeat || HELD.test(key)) handler(event.shiftKey ? 5 : 0.5);
 }
 
 async function start(event) {
@@ -306,7 +312,7 @@ const BUTTONS = {
 };
 for (const [id, action] of Object.entries(BUTTONS)) {
   byId(id).addEventListener("click", (event) => {
-    action();
+    if (id !== "done" || event.detail < 2) action(); // a slow double click may reach the next scan
     if (event.detail > 0) byId("view").focus({ preventScroll: true }); // after a mouse click the keys serve the image again
   });
 }

@@ -149,6 +149,7 @@
       },
     });
     await nv.attachToCanvas(canvas);
+    canvas.tabIndex = -1; // the box around it takes the focus and the keys
     const read = (name, options) => NVImage.loadFromBase64({ base64: volumes[name], name: `${name}.nii.gz`, ...options });
     const add = async (name, options) => {
       nv.addVolume(await read(name, options));
@@ -173,6 +174,12 @@
       nv.createOnLocationChange();
       nv.drawScene();
     };
+    box.addEventListener("keydown", (event) => {
+      const step = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+      if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault(); // the page does not scroll
+      nv.moveCrosshairInVox(0, 0, step);
+    });
     const on = (selector, event, action) => controls.querySelector(selector)?.addEventListener(event, action);
     on(".show-mask", "change", () => outline(showMask.checked));
     on(".home", "click", home);

@@ -155,11 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "api/session":
             if not isinstance(content, dict) or not isinstance(content.get("rater"), str):
                 raise _Refused(HTTPStatus.BAD_REQUEST)
-            return _json(store.overview(content["rater"]))
+            return _json(store.begin(content["rater"]))
         rater, position, image = self._reading(path)
         if image:
             raise _Refused(HTTPStatus.NOT_FOUND)
-        store.save(rater, position, content)
+        page = content.get("page") if isinstance(content, dict) else None
+        store.save(rater, position, content, page=page)
         return _json(store.overview(rater))
 
     def _reading(self, path: str) -> tuple[str, int, bool]:

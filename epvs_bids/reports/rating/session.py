@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from epvs_bids.errors import BadDataError, UsageError
+from epvs_bids.files import MISSING
 from epvs_bids.reports.rating.plan import shuffled_plan
 from epvs_bids.reports.rating.slab import Point, Slab
 
@@ -42,6 +43,11 @@ class Reading:
     state: str = OPEN
     marks: tuple[Point, ...] = ()
     level: float | None = None
+
+    @property
+    def count(self) -> str:
+        """What the table of counts says of it: the number of marks, `n/a` unless it is done."""
+        return str(len(self.marks)) if self.state == DONE else MISSING
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,28 @@ def column(rater: str, number: int) -> str:
 
 
 def extended(session: Session, names: Sequence[str]) -> Session:
-    """Append the scans that a session does not have yet, shuffled and with their own repeats."""
-    known = {reading.scan for reading in session.readings}
-    new = [name for name in names if name not in known]
-    plan = shuffled_plan(new, rater=session.rater, seed=session.seed, repeats=session.repeats)
-    return replace(session, readings=session.readings + tuple(Reading(scan, number) for scan, number in plan))
+    """Add the scans that a session does not have yet behind what it waits for, with repeats among both.
+
+    What is over goes first, then what waits, each in its order; scans that are not in `names` can't be read
+    now and count as over.
+    """
+    new = sorted(set(names).difference(one.scan for one in session.readings))
+    if not new:
+        return session
+    there = set(names)
+    waiting = {
+        (one.scan, one.number): one for one in session.readings if one.state == OPEN and one.scan in there
+    }
+    over = [one for one in session.readings if (one.scan, one.number) not in waiting]
+    plan = shuffled_plan(
+        new,
+        rater=session.rater,
+        seed=session.seed,
+        repeats=session.repeats,
+        over=[(one.scan, one.number) for one in over],
+        waiting=list(waiting),
+    )
+    return replace(session, readings=(*over, *(waiting.get(step, Reading(*step)) for step in plan)))
 
 
 def with_reading(session: Session, index: int, reading: Reading) -> Session:

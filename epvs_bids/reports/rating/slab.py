@@ -12,7 +12,7 @@ from epvs_bids.anatomy.image_files import open_derivative
 from epvs_bids.errors import BadDataError
 
 HALF_HEIGHT = 30.0
-"""Slices are shown up to this far (mm) above and below the commissure: all of the basal ganglia."""
+"""Slices are shown at most this far (mm) above and below the commissure: all of the basal ganglia's box."""
 
 REGION = (40.0, 40.0, 10.0)
 """Half widths (mm) along x, y, z of the box around the commissure that sets the grey levels.

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from epvs_bids import __version__
 from epvs_bids.anatomy.registration import load_itk
 from epvs_bids.errors import BadDataError, EPVSError, TryAgainError
 from epvs_bids.files import MISSING, read_json, write_json, write_text
+from epvs_bids.reports import outputs
 from epvs_bids.reports.rating import session as sessions
 from epvs_bids.reports.rating import tables
 from epvs_bids.reports.rating.scans import Scan
@@ -55,6 +57,7 @@ class Store:
     seed: int = 0
     repeats: float = 0.2
     _sessions: dict[str, Session] = field(default_factory=dict, init=False)
+    _pages: dict[str, int] = field(default_factory=dict, init=False)
     _slabs: OrderedDict[str, Slab] = field(default_factory=OrderedDict, init=False)
     _locks: ExitStack = field(default_factory=ExitStack, init=False)
     _busy: threading.RLock = field(default_factory=threading.RLock, init=False)
@@ -70,6 +73,15 @@ class Store:
     def counts_path(self) -> Path:
         """The table of counts."""
         return self.destination / "phenotype" / "epvs.tsv"
+
+    @cached_property
+    def people(self) -> dict[str, list[str]]:
+        """Sessions to rate by participant of the data set, as `tables.find_rows` takes them."""
+        folders = [path.name for path in self.destination.glob("sub-*") if path.is_dir()]
+        found: dict[str, list[str]] = {label: [] for label in folders}
+        for scan in self.scans.values():
+            found.setdefault(scan.participant_id, []).append(scan.session_id)
+        return found
 
     def marks_path(self, scan: Scan) -> Path:
         """Name the file of a scan's marks."""
@@ -138,15 +150,18 @@ class Store:
             write_json(path, description)
 
     def _complete(self, rater: str) -> None:
-        """Write finished readings that did not reach the table, as when the disk was full."""
+        """Write readings that the table does not have as they are, as when the disk was full."""
         table = self._counts()
+        rows = tables.find_rows(table, self.people)
         for index in self.visible(rater):
             reading = self._sessions[rater].readings[index]
             scan = self.scans[reading.scan]
-            row = tables.row_index(table, scan.participant_id, scan.session_id)
+            row = rows.get((scan.participant_id, scan.session_id))
             name = sessions.column(rater, reading.number)
             cell = MISSING if row is None else table.rows[row].get(name, MISSING)
-            if reading.state == sessions.DONE and cell == MISSING:
+            if outputs.number(cell) != outputs.number(reading.count):
+                where = f"{self.counts_path}, {scan.name}, column {name}"
+                LOGGER.warning("%s: %s becomes %s, as marked", where, cell, reading.count)
                 self._export(rater, reading, scan)
 
     def _counts(self) -> tables.Table:
@@ -175,16 +190,25 @@ class Store:
         return reading, self.scans[reading.scan]
 
     def overview(self, rater: str) -> dict[str, Any]:
-        """Tell what the page may know of a session: no names of scans, nor which ones are repeats."""
+        """Tell what a page may know of a session: no names of scans, nor which ones are repeats."""
         readings = self.open(rater).readings
         states = [readings[index].state for index in self.visible(rater)]
         return {"rater": rater, "states": states, "table": str(self.counts_path), "marks": str(self.folder)}
 
-    def save(self, rater: str, position: int, content: object) -> Reading:
+    def begin(self, rater: str) -> dict[str, Any]:
+        """Like `overview`, for a page that begins: `page` is the number that its saves carry."""
+        with self._busy:
+            overview = self.overview(rater)
+            self._pages[rater] = self._pages.get(rater, 0) + 1
+            return {**overview, "page": self._pages[rater]}
+
+    def save(self, rater: str, position: int, content: object, *, page: object) -> Reading:
         """Save what was clicked; a finished reading is also written to the table of counts and the marks.
 
         Raises
         ------
+        TryAgainError
+            When `page` is not the number that `begin` gave last: what an older page shows may be out of date.
         BadDataError
             When `content` is not a reading, or a file in the way can't be merged.
         CannotCreateError
@@ -192,6 +216,10 @@ class Store:
         """
         slab = self.slab(self.reading(rater, position)[1])
         with self._busy:
+            if page != self._pages.get(rater):
+                raise TryAgainError(
+                    f"{rater} went on in another window. Go on there, or reload this page to go on here."
+                )
             old, scan = self.reading(rater, position)
             new = sessions.parse_reading(old, content, slab)
             self._keep(sessions.with_reading(self.open(rater), self.visible(rater)[position], new))
@@ -204,12 +232,14 @@ class Store:
         done = reading.state == sessions.DONE
         points = tables.to_scanner(reading.marks if done else (), load_itk(scan.transform))
         with tables.locked(self.folder / ".tables.lock"):
+            table = self._counts()
             counts = tables.with_count(
-                self._counts(),
+                table,
+                tables.find_rows(table, self.people).get((scan.participant_id, scan.session_id)),
                 participant_id=scan.participant_id,
                 session_id=scan.session_id,
                 column=name,
-                value=str(len(reading.marks)) if done else MISSING,
+                value=reading.count,
             )
             path = self.marks_path(scan)
             if done or path.exists():  # no file: nobody looked; an empty one: nothing found
@@ -228,7 +258,7 @@ class Store:
         """
         found = self._cached(scan)
         if found is None:
-            with self._loading:  # one at a time: each takes seconds and much memory
+            with self._loading:  # one at a time, so that none is read twice
                 found = self._cached(scan) or self._load(scan)
         return found
 

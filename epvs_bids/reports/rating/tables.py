@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from epvs_bids.errors import BadDataError
 from epvs_bids.files import MISSING, cannot_create, make_folder, read_json, read_tsv, write_json, write_text
 from epvs_bids.reports.rating.slab import Point
 
+LOGGER = logging.getLogger(__name__)
 MARKER_COLUMNS = ("x", "y", "z", "rater")
+_NO_LABEL = ("", MISSING, "na", "nan")
 LABELS = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session; n/a where the participant has none"},
@@ -63,37 +66,78 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
 
 
 def _label(value: str, prefix: str) -> str:
-    """`01` and `sub-01` are the same participant; a missing session is an empty string."""
-    return "" if value in ("", MISSING) else f"{prefix}-{value.removeprefix(f'{prefix}-')}"
+    """`01` and `sub-01` both as `sub-01`; an empty string for a missing value."""
+    text = value.strip()
+    return "" if text.lower() in _NO_LABEL else f"{prefix}-{text.removeprefix(f'{prefix}-')}"
 
 
-def row_index(table: Table, participant_id: str, session_id: str) -> int | None:
-    """Row of a scan, or None.
+def _without_zeros(label: str) -> str:
+    return label.removeprefix("sub-").lstrip("0")
+
+
+def _rows_of_people(table: Table, known: Collection[str]) -> dict[str, list[tuple[int, str]]]:
+    """Index and session of every row, by participant; `1` stands for `sub-01` where only that one fits."""
+    same: dict[str, list[str]] = {}
+    for label in known:
+        same.setdefault(_without_zeros(label), []).append(label)
+    found: dict[str, list[tuple[int, str]]] = {}
+    for index, row in enumerate(table.rows):
+        label = _label(row["participant_id"], "sub")
+        fitting = same.get(_without_zeros(label), []) if label else []
+        person = fitting[0] if label not in known and len(fitting) == 1 else label
+        found.setdefault(person, []).append((index, _label(row.get("session_id", ""), "ses")))
+    return found
+
+
+def find_rows(table: Table, sessions: Mapping[str, Collection[str]]) -> dict[tuple[str, str], int]:
+    """Find the rows of scans, as the group level does.
+
+    A row without a session belongs to the participant's only session, and a scan without a session to the
+    participant's only row.
+
+    Parameters
+    ----------
+    table
+        Table of counts, with `participant_id`.
+    sessions
+        For each participant of the data set (`sub-…`) the sessions to rate: `ses-…`, or an empty string.
+
+    Returns
+    -------
+    Index of the row by participant and session, for those that have one.
 
     Raises
     ------
     BadDataError
-        When the table has it twice.
+        When a scan has two rows.
     """
-    wanted = (participant_id, session_id)
-    labels = (
-        (_label(row["participant_id"], "sub"), _label(row.get("session_id", ""), "ses")) for row in table.rows
-    )
-    found = [index for index, label in enumerate(labels) if label == wanted]
-    if len(found) > 1:
-        scan = f"{participant_id} {session_id}".rstrip()
-        rows = f"Rows {found[0] + 2} and {found[1] + 2}"
-        raise BadDataError(f"{rows} of the table of ratings are both of {scan}. Remove one.")
-    return found[0] if found else None
+    people = _rows_of_people(table, sessions)
+    found = {}
+    for participant, session in ((person, one) for person, theirs in sessions.items() for one in theirs):
+        rows = people.get(participant, [])
+        mine = [index for index, there in rows if there == session]
+        if not mine and len(sessions[participant]) == 1 and (session or len(rows) == 1):
+            mine = [index for index, there in rows if not (there and session)]
+        if len(mine) > 1:
+            scan = f"{participant} {session}".rstrip()
+            pair = f"Rows {mine[0] + 2} and {mine[1] + 2}"
+            raise BadDataError(f"{pair} of the table of ratings are both of {scan}. Remove one.")
+        if mine:
+            found[participant, session] = mine[0]
+    return found
 
 
-def with_count(table: Table, *, participant_id: str, session_id: str, column: str, value: str) -> Table:
+def with_count(
+    table: Table, row: int | None, *, participant_id: str, session_id: str, column: str, value: str
+) -> Table:
     """Set one cell, adding the row and the columns that it needs; every other cell stays as it is.
 
     Parameters
     ----------
     table
         Table of counts, with `participant_id`.
+    row
+        Index of the scan's row, from `find_rows`; None adds one.
     participant_id, session_id
         `sub-…`, and `ses-…` or an empty string.
     column
@@ -102,16 +146,15 @@ def with_count(table: Table, *, participant_id: str, session_id: str, column: st
         The count, or `n/a`.
     """
     columns = list(table.columns)
-    if session_id and "session_id" not in columns:
+    if row is None and session_id and "session_id" not in columns:
         columns.insert(columns.index("participant_id") + 1, "session_id")
     if column not in columns:
         columns.append(column)
     rows = list(table.rows)
-    index = row_index(table, participant_id, session_id)
-    if index is None:
+    if row is None:
         rows.append({"participant_id": participant_id, "session_id": session_id or MISSING, column: value})
     else:
-        rows[index] = {**rows[index], column: value}
+        rows[row] = {**rows[row], column: value}
     return Table(tuple(columns), tuple(rows))
 
 
@@ -170,6 +213,8 @@ def write_marks(path: Path, table: Table) -> None:
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold a lock file, so that raters who work at one time do not undo each other's rows.
 
+    A file system that has no locks is worked on without, as by the participant level.
+
     Parameters
     ----------
     path
@@ -191,6 +236,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            yield False
+            held = False
+        except OSError as error:
+            # Each session takes a lock of its own without waiting: one warning a rater is enough.
+            level = logging.DEBUG if wait else logging.WARNING
+            LOGGER.log(level, "No lock on %s (%s): run only one epvs-rate at a time on it.", path, error)
+            held = True
         else:
-            yield True
+            held = True
+        yield held

@@ -58,6 +58,11 @@ class Page:
     def loaded(self) -> None:
         self.wait(lambda: not self.element("loading").is_displayed() and self.element("slice-text").text)
 
+    def done(self) -> None:
+        """Press Enter once the scan has been there for long enough."""
+        self.wait(self.element("done").is_enabled)
+        self.keys("\n")
+
     def saved(self) -> None:
         self.wait(lambda: self.element("saved").text == "Saved.")
 
@@ -123,23 +128,96 @@ def test_a_rater_marks_removes_resumes_and_finishes(output: Path, serve: Serve, 
     browser.refresh()  # as after a crash
     page.start("A")
     assert page.count() == "1"
-    page.keys("\n")
+    page.done()
     page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
     page.loaded()
 
     marks = marks_of(server, first.name)
     expected = scanner_point(first.image, SPOT)
     assert np.linalg.norm(marks[["x", "y", "z"]].to_numpy() - expected) < 0.35  # less than a voxel
-    page.keys("\n")
+    page.done()
     page.wait(lambda: "scan 3 of 3" in page.element("progress").text)
     page.loaded()
-    page.keys("\n")
+    page.done()
     page.wait(lambda: page.element("finish").is_displayed())
     assert str(server.store.counts_path) in page.element("finish").text
     table = pd.read_csv(server.store.counts_path, sep="\t", na_values="n/a")
     assert sorted(table["A1"]) == [0, 0, 1]
     dictionary = json.loads(server.store.counts_path.with_suffix(".json").read_text())
     assert set(dictionary) == {"participant_id", "session_id", "A1"}
+
+
+def states(server: RatingServer) -> list[str]:
+    found: list[str] = server.store.overview("A")["states"]
+    return found
+
+
+def test_a_double_click_finishes_one_scan(output: Path, serve: Serve, browser: Chrome) -> None:
+    from selenium.webdriver import ActionChains
+
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    page.wait(page.element("done").is_enabled)
+    ActionChains(browser).double_click(page.element("done")).perform()
+    page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
+    page.loaded()
+    assert not page.element("done").is_enabled()  # nobody has looked at it yet
+    page.keys("\n")
+    page.wait(page.element("done").is_enabled)
+    click = "arguments[0].dispatchEvent(new MouseEvent('click', {detail: arguments[1]}))"
+    browser.execute_script(click, page.element("done"), 2)
+    page.keys("h")
+    assert "scan 2 of 3" in page.element("progress").text
+    assert states(server) == ["done", "open", "open"]
+    browser.execute_script(click, page.element("done"), 1)
+    page.wait(lambda: states(server) == ["done", "done", "open"])
+
+
+def test_a_key_that_is_held_scrolls_but_does_not_finish(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    page.wait(page.element("done").is_enabled)
+    hold = """for (const repeat of [false, true, true]) document.getElementById("view").dispatchEvent(
+            new KeyboardEvent("keydown", {key: arguments[0], repeat, bubbles: true}));"""
+    browser.execute_script(hold, "w")
+    assert "1.5 mm above" in page.element("slice-text").text
+    browser.execute_script(hold, "x")
+    assert page.element("unratable").get_attribute("aria-pressed") == "true"
+    page.keys("x")
+    again = hold.replace("[false, true, true]", "[true, true]")
+    browser.execute_script(again, "Enter")
+    page.saved()
+    assert states(server) == ["open", "open", "open"]
+    browser.execute_script(hold, "Enter")
+    page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
+    page.loaded()
+    page.wait(page.element("done").is_enabled)
+    browser.execute_script(again, "Enter")
+    assert states(server) == ["done", "open", "open"]
+
+
+def test_an_older_window_says_that_it_is_one(output: Path, serve: Serve, browser: Chrome) -> None:
+    server = serve(output)
+    page = Page(browser, server)
+    page.start("A")
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    try:
+        other = Page(browser, server)
+        other.start("A")
+        other.click(*other.spot())
+        other.done()
+        other.wait(lambda: "scan 2 of 3" in other.element("progress").text)
+        browser.switch_to.window(first)
+        page.click(500, 500)
+        page.wait(lambda: "another window" in page.element("banner").text)
+    finally:
+        browser.switch_to.window(browser.window_handles[-1])
+        browser.close()
+        browser.switch_to.window(first)
+    assert server.store.reading("A", 0)[0].count == "1"
 
 
 def test_scrolling_zoom_and_the_counted_slice(output: Path, serve: Serve, browser: Chrome) -> None:
@@ -233,11 +311,11 @@ def test_what_could_not_be_saved_is_said(output: Path, serve: Serve, browser: Ch
     page = Page(browser, server)
     page.start("A")
     server.store.counts_path.mkdir(parents=True)  # a folder in the way of the table
-    page.keys("\n")
+    page.done()
     page.wait(lambda: "Not saved" in page.element("banner").text)
     assert "scan 1 of 3" in page.element("progress").text
     server.store.counts_path.rmdir()
-    page.keys("\n")
+    page.done()
     page.wait(lambda: "scan 2 of 3" in page.element("progress").text)
 
 

@@ -44,6 +44,30 @@ def test_repeats_are_a_fair_sample() -> None:
     assert max(chosen.values()) < 80 + 4 * 8
 
 
+def test_scans_that_come_later_wait_behind_the_others_and_any_that_waits_may_come_back() -> None:
+    names, later = NAMES[:30], NAMES[30:]
+    first = shuffled_plan(names, rater="A", seed=1, repeats=0.2)
+    over, waiting = first[:12], first[12:]
+    for seed in range(20):
+        plan = shuffled_plan(later, rater="A", seed=seed, repeats=0.2, over=over, waiting=waiting)
+        assert [step for step in plan if step in waiting] == waiting
+        whole = [*over, *plan]
+        assert sum(number == 2 for _, number in whole) == 8  # a fifth of 40
+        assert all(
+            whole.index((name, 2)) - whole.index((name, 1)) > MIN_BETWEEN
+            for name, number in plan
+            if number == 2
+        )
+
+
+def test_a_scan_that_comes_alone_does_not_come_back_at_once() -> None:
+    over = shuffled_plan(NAMES[:34], rater="A", seed=0, repeats=0.2)
+    for name in NAMES[34:]:
+        plan = shuffled_plan([name], rater="A", seed=0, repeats=0.2, over=over)
+        assert plan == [(name, 1)]
+        over = [*over, *plan]
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
 def test_small_sets(count: int) -> None:
     plan = shuffled_plan(NAMES[:count], rater="A", seed=0, repeats=1.0)

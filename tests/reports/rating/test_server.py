@@ -133,7 +133,7 @@ def test_blind_from_the_first_answer_to_the_last(output: Path, serve: Serve) -> 
         told.append(set(json.loads(answer)))
         assert b"sub-" not in answer
         assert json.loads(answer)["marks"] == []
-    assert told == [{"rater", "states"}] + [{"marks", "level", "state", "geometry"}] * len(states)
+    assert told == [{"rater", "states", "page"}] + [{"marks", "level", "state", "geometry"}] * len(states)
 
 
 def test_errors_come_as_text(output: Path, serve: Serve) -> None:
@@ -141,11 +141,16 @@ def test_errors_come_as_text(output: Path, serve: Serve) -> None:
     status, content = ask(server, below(server, "api/session"), method="POST", body={"rater": "<script>"})
     assert status == 409
     assert "<script>" in json.loads(content)["error"]
-    ask(server, below(server, "api/session"), method="POST", body={"rater": "A"})
+    session = ask(server, below(server, "api/session"), method="POST", body={"rater": "A"})[1]
     assert ask(server, below(server, "api/raters/A/readings/99"))[0] == 409
-    wrong = ask(server, below(server, "api/raters/A/readings/0"), method="POST", body={"marks": 3})
+    page, path = json.loads(session)["page"], below(server, "api/raters/A/readings/0")
+    wrong = ask(server, path, method="POST", body={"marks": 3, "page": page})
     assert wrong[0] == 409
     assert "not a reading" in json.loads(wrong[1])["error"]
+    ask(server, below(server, "api/session"), method="POST", body={"rater": "A"})
+    stale = ask(server, path, method="POST", body={"marks": [], "level": None, "state": "open", "page": page})
+    assert stale[0] == 409
+    assert "another window" in json.loads(stale[1])["error"]
 
 
 def test_voxels_are_sent_as_they_are(output: Path, serve: Serve) -> None:

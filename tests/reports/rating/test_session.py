@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,20 @@ def test_extending_keeps_what_is_there() -> None:
         session, 1, Reading(session.readings[1].scan, 1, "done", ((1.0, 2.0, 3.0),), 3.0)
     )
     longer = sessions.extended(session, names)
-    assert longer.readings[: len(session.readings)] == session.readings
+    assert longer.readings[0] == session.readings[1]  # what is over goes first
+    waiting = [one for one in session.readings if one.state == "open"]
+    assert [one for one in longer.readings if one in waiting] == waiting
     assert {one.scan for one in longer.readings} == set(names)
     assert sessions.extended(longer, names) == longer
+
+
+def test_scans_that_come_one_by_one_are_not_repeated_at_once() -> None:
+    names = [f"sub-{number:02d}" for number in range(40)]
+    session = sessions.extended(Session("A", 0, 0.2, ()), names[:30])
+    for number in range(30, 40):
+        rated = tuple(replace(one, state="done") for one in session.readings)
+        session = sessions.extended(replace(session, readings=rated), names[: number + 1])
+        assert session.readings == (*rated, Reading(names[number], 1))
 
 
 def test_state_survives_json() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epvs_bids.errors import BadDataError, CannotCreateError, TryAgainError
+from epvs_bids.errors import BadDataError, CannotCreateError, EPVSError, TryAgainError
 from epvs_bids.reports.rating.cli import build_store
 from epvs_bids.reports.rating.store import Store
 
@@ -29,9 +29,8 @@ def position_of(store: Store, rater: str, scan: str, number: int = 1) -> int:
 def rate(
     store: Store, rater: str, scan: str, marks: list[list[float]], *, number: int = 1, state: str = "done"
 ) -> None:
-    store.save(
-        rater, position_of(store, rater, scan, number), {"marks": marks, "level": -5.0, "state": state}
-    )
+    content = {"marks": marks, "level": -5.0, "state": state}
+    store.save(rater, position_of(store, rater, scan, number), content, page=store.begin(rater)["page"])
 
 
 def counts(store: Store) -> pd.DataFrame:
@@ -175,13 +174,59 @@ def test_failed_writing_is_made_up_for(output: Path) -> None:
     assert counts(again)["A1"].tolist() == [2]
 
 
+def test_a_correction_that_did_not_reach_the_table_is_made_up_for(
+    output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_of(output)
+    for scan in ("sub-01", "sub-02_ses-1"):
+        rate(store, "A", scan, MARKS)
+    aside = store.counts_path.rename(store.counts_path.with_name("aside"))
+    store.counts_path.mkdir()  # a folder in the way
+    for scan, marks, state in (("sub-01", MARKS[:1], "done"), ("sub-02_ses-1", [], "unratable")):
+        with pytest.raises(EPVSError, match=r"epvs\.tsv"):
+            rate(store, "A", scan, marks, state=state)
+    store.close()
+    store.counts_path.rmdir()
+    aside.rename(store.counts_path)
+    assert counts(store)["A1"].tolist() == [2, 2]
+    store_of(output).open("A")
+    assert counts(store)["A1"].fillna(-1).tolist() == [1, -1]
+    assert "sub-01, column A1: 2 becomes 1, as marked" in caplog.text
+
+
+def test_a_page_that_another_has_followed_changes_nothing(output: Path) -> None:
+    store = store_of(output)
+    stale, page = store.begin("A")["page"], store.begin("A")["page"]
+    done = {"marks": MARKS, "level": -5.0, "state": "done"}
+    store.save("A", 0, done, page=page)
+    with pytest.raises(TryAgainError, match="another window"):
+        store.save("A", 0, {**done, "marks": [], "state": "open"}, page=stale)
+    assert store.reading("A", 0)[0].count == "2"
+    store.save("B", 0, done, page=store.begin("B")["page"])  # another rater's page is no other page
+    store.save("A", 0, {**done, "marks": []}, page=page)
+
+
+def test_rows_of_a_labs_own_table_are_used(output: Path) -> None:
+    write_scan(output, "03", "1")
+    store = store_of(output)
+    store.counts_path.parent.mkdir()
+    store.counts_path.write_text("participant_id\tHA\n1\t7\nsub-03\t4\n")
+    rate(store, "A", "sub-01", MARKS)
+    rate(store, "A", "sub-03_ses-1", MARKS[:1])
+    assert store.counts_path.read_text() == "participant_id\tHA\tA1\n1\t7\t2\nsub-03\t4\t1\n"
+    store.close()
+    store_of(output).open("A")
+    assert store.counts_path.read_text().count("\n") == 3
+
+
 def test_the_group_level_reads_the_table(output: Path) -> None:
     from epvs_bids.analyses.raters import kind_of_pair
     from epvs_bids.analyses.tables import rater_columns, read_ratings
 
     store = store_of(output, repeats=1.0)
-    for position in range(len(store.overview("A")["states"])):
-        store.save("A", position, {"marks": MARKS, "level": -5.0, "state": "done"})
+    begun = store.begin("A")
+    for position in range(len(begun["states"])):
+        store.save("A", position, {"marks": MARKS, "level": -5.0, "state": "done"}, page=begun["page"])
     ratings = read_ratings(store.counts_path, known={"sub-01", "sub-02"})
     assert rater_columns(ratings, store.counts_path, rater=None, site=None) == ("A1", "A2")
     assert kind_of_pair("A1", "A2") == "intra-rater"
