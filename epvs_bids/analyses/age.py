@@ -13,7 +13,7 @@ from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Stud
 from epvs_bids.analyses.matching import main_region, one_a_participant, usable_scores, with_site
 from epvs_bids.analyses.site import harmonised
 from epvs_bids.analyses.tables import bad_cell, parse_ages
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, UsageError
 from epvs_bids.statistics.counts import MODEL_NAMES, CountModel, fit_counts
 
 NAME = "age"
@@ -39,7 +39,9 @@ DESCRIPTIONS: dict[str, Description] = {
             "poisson": "Poisson",
         },
     },
-    "predictor": {"Description": "Predictor; categories as column=level against the first level"},
+    "predictor": {
+        "Description": "Predictor; categories as column=level against the first level of the series"
+    },
     "rate_ratio": {
         "Description": "exp(β) of the count part for one unit; for age, a decade (the paper's odds ratio)"
     },
@@ -58,7 +60,10 @@ DESCRIPTIONS: dict[str, Description] = {
 
 
 def _people(study: Study) -> tuple[pd.DataFrame, list[str]]:
-    """Participants with age in years and the predictors beside it as numbers; those without age left out."""
+    """Ages in years and covariates as they are written, by participant; who lacks one is left out.
+
+    Raises `UsageError` where `--covariates` names a column that can't be one.
+    """
     people, path = study.participants, study.participants_path
     if AGE not in people.columns:
         raise CannotRun(f"{path} has no column age")
@@ -66,13 +71,17 @@ def _people(study: Study) -> tuple[pd.DataFrame, list[str]]:
         people[AGE], people["participant_id"], path, cap=study.options.age_cap, strict=study.options.strict
     )
     table = pd.DataFrame({"participant_id": people["participant_id"], AGE: ages})
-    for name in study.options.covariates:
+    for name in dict.fromkeys(study.options.covariates):
+        if name in (AGE, "participant_id"):
+            why = "age is in the model already" if name == AGE else "it tells participants apart"
+            raise UsageError(f"--covariates {name}: {why}; leave it out")
         if name not in people.columns:
             raise BadDataError(f"{path}: there is no column {name} (--covariates)")
-        columns = _covariate(people[name], name)
-        if study.options.strict and columns.isna().any(axis=None):
-            raise bad_cell(path, int(np.flatnonzero(columns.isna().any(axis=1))[0]), name, "it is empty")
-        table = pd.concat([table, columns], axis=1)
+        missing = people[name].isna()
+        if study.options.strict and missing.any():
+            raise bad_cell(path, int(np.flatnonzero(missing)[0]), name, "it is empty")
+        table[name] = people[name]
+    table = table.set_index("participant_id")
     complete = table.dropna()
     incomplete = len(table) - len(complete) - len(notes)
     if incomplete > 0:
@@ -80,39 +89,40 @@ def _people(study: Study) -> tuple[pd.DataFrame, list[str]]:
     return complete, notes
 
 
-def _covariate(values: pd.Series, name: str) -> pd.DataFrame:
-    """One column of numbers, or one 0/1 column for each category but the first by name."""
-    numbers = pd.to_numeric(values, errors="coerce")
-    if not (numbers.isna() & values.notna()).any():
-        return pd.DataFrame({name: numbers.astype(float)})
-    levels = sorted(str(value) for value in values.dropna().unique())
-    text = values.astype("object").where(values.notna())
-    return pd.DataFrame(
-        {
-            f"{name}={level}": (text.astype(str) == level).astype(float).where(text.notna())
-            for level in levels[1:]
-        }
-    )
+def _predictors(people: pd.DataFrame) -> pd.DataFrame:
+    """Age and covariates as numbers: a column of text becomes one of 0 and 1 a category but the first.
+
+    The categories are those of these people, so that none is in the model that no count is of.
+    """
+    columns: dict[str, pd.Series] = {}
+    for name, values in people.items():
+        numbers = pd.to_numeric(values, errors="coerce")
+        if numbers.notna().all():
+            columns[str(name)] = numbers.astype(float)
+        else:
+            text = values.astype(str)
+            columns |= {f"{name}={level}": (text == level).astype(float) for level in sorted(set(text))[1:]}
+    return pd.DataFrame(columns, index=people.index)
 
 
-def _series(study: Study) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Gather counts by name, each a table of `participant_id` and `count`, one row a participant."""
+def _series(study: Study) -> tuple[dict[str, pd.Series], list[str]]:
+    """Gather counts by name of the series, each by participant."""
     usable = usable_scores(study)
     single = one_a_participant(with_site(study, usable.table))
     scores, harmonise_notes = harmonised(study, single.table)
-    counts = scores.assign(count=np.clip(np.rint(scores["score"]), 0, None))
-    columns = ["participant_id", "count"]
-    series = {"score": counts[columns]}
-    if "site" in counts.columns:
-        series |= {f"score, site {site}": group[columns] for site, group in counts.groupby("site")}
+    scores = scores.set_index("participant_id")
+    counts = scores["score"].round().clip(lower=0)
+    series = {"score": counts}
+    if "site" in scores.columns:
+        series |= {f"score, site {site}": group for site, group in counts.groupby(scores["site"])}
     notes = [*usable.notes, *single.notes, *harmonise_notes, ROUNDING]
     try:
         ratings, raters = study.ratings, study.raters
-    except CannotRun as reason:
+    except (CannotRun, BadDataError) as reason:
         return series, [*notes, f"visual counts are not analysed: {reason}"]
     for rater in raters:
         rated = one_a_participant(ratings[ratings[rater].notna()]).table
-        series[f"rater {rater}"] = rated.assign(count=np.rint(rated[rater]))[columns]
+        series[f"rater {rater}"] = rated.set_index("participant_id")[rater].round()
     return series, notes
 
 
@@ -166,22 +176,20 @@ def run(study: Study) -> AnalysisResult:
     people, notes = _people(study)
     series, more_notes = _series(study)
     notes += more_notes
-    predictors = [name for name in people.columns if name != "participant_id"]
     models: list[dict[str, object]] = []
     coefficients: list[dict[str, object]] = []
     groups: dict[str, pd.DataFrame] = {}
-    for name, counts in series.items():
-        table = counts.merge(people, on="participant_id")
-        problem = _problem(table, predictors)
+    for name, all_counts in series.items():
+        counts = all_counts[all_counts.index.isin(people.index)]
+        problem = _problem(counts, people.loc[counts.index])
         if problem:
             notes.append(f"{name} is left out: {problem}")
             continue
-        fits = [
-            fit_counts(table["count"], table[predictors], predictors, model=model) for model in MODEL_NAMES
-        ]
+        table = _predictors(people.loc[counts.index])
+        fits = [fit_counts(counts, table, list(table.columns), model=model) for model in MODEL_NAMES]
         models += _model_rows(name, fits)
         coefficients += _coefficient_rows(name, fits[0])
-        groups[name] = age_groups(table[AGE], table["count"])
+        groups[name] = age_groups(table[AGE], counts)
     if "score" not in groups:
         raise CannotRun(
             next((note for note in notes if note.startswith("score is left out")), "no scores with ages")
@@ -208,13 +216,13 @@ def run(study: Study) -> AnalysisResult:
     )
 
 
-def _problem(table: pd.DataFrame, predictors: Sequence[str]) -> str:
-    """Why counts can't be regressed on the predictors; empty where they can."""
-    if len(table) < FEWEST:
-        return f"{len(table)} participants have a count and an age; {FEWEST} are needed"
-    if not table["count"].any():
+def _problem(counts: pd.Series, people: pd.DataFrame) -> str:
+    """Why counts can't be regressed on age and covariates of their people; empty where they can."""
+    if len(counts) < FEWEST:
+        return f"{len(counts)} participants have a count and an age; {FEWEST} are needed"
+    if not counts.any():
         return "all counts are zero"
-    same = [name for name in predictors if table[name].nunique() == 1]
+    same = [str(name) for name in people.columns if people[name].nunique() == 1]
     return f"{same[0]} is the same for all" if same else ""
 
 

@@ -34,6 +34,9 @@ class GroupOptions:
         Analyses asked for; empty: all that the data allow.
     participants
         Only these (`sub-…`); empty: all.
+    sessions
+        Only these (`ses-…`) of scores, regions and ratings; empty: all. A rating that names no session stays:
+        it belongs to the participant's only one.
     ratings
         Table of visual ratings; None: `phenotype/epvs.tsv` of `bids_dir`, else of the output.
     rater
@@ -59,6 +62,7 @@ class GroupOptions:
 
     analyses: tuple[str, ...] = ()
     participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
     ratings: Path | None = None
     rater: str | None = None
     covariates: tuple[str, ...] = ()
@@ -105,9 +109,11 @@ class Study:
         in it. Raises `CannotRun` where nothing was scored.
         """
         from epvs_bids.analyses.outputs import read_scores
-        from epvs_bids.analyses.tables import only
 
-        return only(read_scores(self.output_dir), self.options.participants)
+        scores = self._chosen(read_scores(self.output_dir), self.options.sessions)
+        if scores.empty:
+            raise CannotRun(f"no scores of the participants and sessions asked for under {self.output_dir}")
+        return scores
 
     @cached_property
     def ratings(self) -> pd.DataFrame:
@@ -116,19 +122,19 @@ class Study:
         Raises `CannotRun` where there is no table, and `BadDataError` naming file, row and column where it
         can't be used.
         """
-        from epvs_bids.analyses.tables import only, read_ratings
+        from epvs_bids.analyses.tables import read_ratings
 
-        return only(read_ratings(self.ratings_path, known=self.known_participants), self.options.participants)
+        return self._chosen_ratings(read_ratings(self.ratings_path, known=self.known_participants))
 
     @cached_property
     def usable_ratings(self) -> pd.DataFrame:
         """Like `ratings`, but unusable cells are left out with a warning, unless `options.strict`."""
-        from epvs_bids.analyses.tables import only, read_ratings
+        from epvs_bids.analyses.tables import read_ratings
 
         ratings = read_ratings(
             self.ratings_path, known=self.known_participants, drop_unusable=not self.options.strict
         )
-        return only(ratings, self.options.participants)
+        return self._chosen_ratings(ratings)
 
     @cached_property
     def raters(self) -> tuple[str, ...]:
@@ -180,9 +186,25 @@ class Study:
         """Regions of interest that the participant level wrote, one a scan, by participant and session."""
         from epvs_bids.analyses.outputs import find_regions
 
-        found = find_regions(self.output_dir)
-        wanted = self.options.participants
-        return tuple(region for region in found if not wanted or region.participant_id in wanted)
+        people, sessions = self.options.participants, self.options.sessions
+        return tuple(
+            region
+            for region in find_regions(self.output_dir)
+            if (not people or region.participant_id in people)
+            and (not sessions or region.session_id in sessions)
+        )
+
+    def _chosen_ratings(self, ratings: pd.DataFrame) -> pd.DataFrame:
+        """Rows that may belong to the chosen participants and sessions."""
+        sessions = self.options.sessions
+        return self._chosen(ratings, (*sessions, "") if sessions else ())
+
+    def _chosen(self, frame: pd.DataFrame, sessions: Sequence[str]) -> pd.DataFrame:
+        """Rows of the chosen participants and of these sessions; all where none is named."""
+        from epvs_bids.analyses.tables import only
+
+        frame = only(frame, self.options.participants)
+        return frame[frame["session_id"].isin(list(sessions))].reset_index(drop=True) if sessions else frame
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from epvs_bids.analyses import plots
 from epvs_bids.analyses.agreement import measure_rows
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
 from epvs_bids.analyses.matching import rated_scans
-from epvs_bids.errors import BadDataError, CannotCreateError
+from epvs_bids.analyses.model_split import SPLIT, seen_in_training
+from epvs_bids.errors import BadDataError, CannotCreateError, UsageError
+from epvs_bids.files import read_json, write_text
 from epvs_bids.statistics.agreement import agreement
 from epvs_bids.statistics.calibration import Calibration, Curve, Line, calibrate
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "calibrate"
 FEWEST = 10
+SPLIT_FILES = (SPLIT, "split.json")
 
 DESCRIPTIONS: dict[str, Description] = {
     "series": {
@@ -56,11 +59,18 @@ def curve_allowed(models: Sequence[LoadedModel]) -> bool:
 
 
 def _write_model(
-    models: Sequence[LoadedModel], target: Path, fitted: Line | Curve, metrics: Mapping[str, Any]
+    models: Sequence[LoadedModel],
+    source: Path,
+    target: Path,
+    fitted: Line | Curve,
+    metrics: Mapping[str, Any],
 ) -> None:
     """Copy a model or ensemble with the fit added to the calibration that it has already."""
     from epvs_bids.network.checkpoint import save_ensemble, save_model
 
+    for name in SPLIT_FILES:  # of an earlier calibration
+        for old in (target / name, *target.glob(f"model-*/{name}")):
+            old.unlink(missing_ok=True)
     for number, model in enumerate(models, start=1):
         description = dataclasses.replace(
             model.description,
@@ -70,8 +80,42 @@ def _write_model(
         )
         folder = target if len(models) == 1 else target / f"model-{number}"
         save_model(folder, model.network, description)
+        _copy_split(source / model.name if len(models) > 1 else source, folder)
     if len(models) > 1:
         save_ensemble(target, len(models))
+
+
+def _copy_split(source: Path, target: Path) -> None:
+    """Copy who was in which part of the training, which holds for the calibrated network too."""
+    for name in SPLIT_FILES:
+        if (source / name).is_file():
+            write_text(target / name, (source / name).read_text(encoding="utf-8"))
+
+
+def _check_target(study: Study, source: Path, target: Path) -> None:
+    """Refuse to write over the model that is calibrated, and over any that this analysis did not make.
+
+    Raises
+    ------
+    CannotCreateError
+        The folder holds such a model, or the beginnings of a training.
+    UsageError
+        The same run is asked to train a model of that name.
+    """
+    from epvs_bids.network.checkpoint import DESCRIPTION
+
+    remedy = "choose another --model-name"
+    if "train" in study.options.analyses:
+        raise UsageError(
+            f"--analysis calibrate train: both write {target}; run them one by one, and for one {remedy}"
+        )
+    if target.resolve() == source.resolve():
+        raise CannotCreateError(f"{target} is the model that is calibrated; {remedy}")
+    for folder in (target, *sorted(target.glob("model-*"))):
+        path = folder / DESCRIPTION
+        calibrated = path.is_file() and "calibration" in (read_json(path).get("metrics") or {})
+        if not calibrated and (path.is_file() or (folder / SPLIT).is_file()):
+            raise CannotCreateError(f"{folder} holds a model that `calibrate` did not make; {remedy}")
 
 
 def _check_source(study: Study, table: pd.DataFrame, source: Path) -> None:
@@ -96,40 +140,32 @@ def run(study: Study) -> AnalysisResult:
     source = study.options.model or DEFAULT_MODEL
     target = study.output_dir / "models" / study.options.model_name
     _check_source(study, table, source)
-    if target.resolve() == source.resolve():
-        raise CannotCreateError(f"{target} is the model that is calibrated; choose another --model-name")
+    _, notes = seen_in_training(study, table)
+    _check_target(study, source, target)
     models = load_models(source)
     score, rating = table["score"].to_numpy(dtype=float), table[rater].to_numpy(dtype=float)
     people = table["participant_id"].to_numpy()
+    allowed, seed = curve_allowed(models), study.options.seed
     try:
-        found = calibrate(
-            score,
-            rating,
-            participants=people,
-            curve_allowed=curve_allowed(models),
-            seed=study.options.seed,
-        )
+        found = calibrate(score, rating, participants=people, curve_allowed=allowed, seed=seed)
     except ValueError as error:
         raise BadDataError(f"{study.ratings_path}, column {rater}: no line can be fitted, {error}") from error
     metrics = _metrics(found)
-    _write_model(models, target, found.fitted, metrics)
+    _write_model(models, source, target, found.fitted, metrics)
+    both = {"score": score, "calibrated": found.predicted}
     rows = [
         row
-        for series, values in (("score", score), ("calibrated", found.predicted))
+        for series, values in both.items()
         for row in measure_rows(agreement(rating, values, participants=people), rater=rater, series=series)
     ]
     return AnalysisResult(
         NAME,
         tables={"": pd.DataFrame(rows).round(5)},
         descriptions=DESCRIPTIONS,
-        figures={
-            "scatter": lambda: plots.scatter(
-                rating, {"score": score, "calibrated": found.predicted}, reference_name=f"rater {rater}"
-            )
-        },
+        figures={"scatter": lambda: plots.scatter(rating, both, reference_name=f"rater {rater}")},
         summary=_summary(found, rater, target),
         numbers={**metrics, "model": str(target)},
-        notes=[*matched.notes, "measures of the calibrated score are cross-validated by participant"],
+        notes=[*matched.notes, "measures of the calibrated score are cross-validated by participant", *notes],
     )
 
 

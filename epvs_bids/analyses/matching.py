@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +16,10 @@ from epvs_bids.errors import BadDataError
 LOGGER = logging.getLogger(__name__)
 
 MAIN_REGION = "BG"
+SCORE_COLUMNS = ("participant_id", "session_id", "scan", "score", "model")
+"""What of the scores stands beside the ratings."""
+METHOD = "method"
+"""What the score is called beside the raters."""
 NAMES_SHOWN = 10
 
 
@@ -24,6 +29,13 @@ class Matched:
 
     table: pd.DataFrame
     notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class RatedScans(Matched):
+    """Scans with a score and a rating; `ratings`: every rated row, with its session as the scores name it."""
+
+    ratings: pd.DataFrame = field(kw_only=True)
 
 
 def main_region(scores: pd.DataFrame) -> str:
@@ -66,25 +78,31 @@ def usable_scores(study: Study, *, region: str | None = None) -> Matched:
     return Matched(usable, notes)
 
 
-def rated_scans(study: Study) -> Matched:
+def rated_scans(study: Study) -> RatedScans:
     """Join scans with a score and rows of ratings.
 
     A row of ratings without a session belongs to the participant's only session, and a scan without a
     session to the participant's only row.
 
+    Returns
+    -------
+    One row a scan: `participant_id`, `session_id`, `scan`, `score`, `model` and the columns of the ratings.
+
     Raises
     ------
     BadDataError
-        Naming file and row, where two sessions were scored (or rated) and the other side names none.
+        Naming file and row, where two sessions were scored (or rated) and the other side names none, or two
+        rows are about one scan; naming the column, where the ratings have one with a name of the scores'.
     CannotRun
         Where nothing is scored, nothing rated, or nobody both.
     """
     usable, ratings = usable_scores(study), study.ratings
-    scores = usable.table
-    sessions = _sessions_of_ratings(study, scores, ratings)
-    rated = ratings.assign(session_id=sessions)
+    scores = usable.table[list(SCORE_COLUMNS)]
     raters = list(ratings.columns[2:])
-    rated = rated[rated[raters].notna().any(axis=1)]
+    _refuse_names_of_results(study.ratings_path, raters)
+    sessions = _sessions_of_ratings(study, scores, ratings)
+    rated = ratings.assign(session_id=sessions)[ratings[raters].notna().any(axis=1)]
+    _refuse_two_rows_of_a_scan(study, ratings, rated)
     table = scores.merge(rated, on=["participant_id", "session_id"], how="inner", validate="one_to_one")
     if table.empty:
         raise CannotRun(f"none of the {len(rated)} rated scans in {study.ratings_path} has a score")
@@ -95,7 +113,31 @@ def rated_scans(study: Study) -> Matched:
         if key not in keys
     ]
     notes = (f"rated but without a usable score, {listed(unscored)}",) if unscored else ()
-    return Matched(table, usable.notes + notes)
+    return RatedScans(table, usable.notes + notes, ratings=rated)
+
+
+def _refuse_names_of_results(path: Path, raters: Sequence[str]) -> None:
+    """Raise where a column of the ratings is called as one of the scores that is put beside it."""
+    taken = [name for name in raters if name in (*SCORE_COLUMNS, METHOD)]
+    if taken:
+        raise BadDataError(
+            f"{path}, column {taken[0]}: a result has this name; rename the column, for instance to "
+            f"{taken[0]}_A"
+        )
+
+
+def _refuse_two_rows_of_a_scan(study: Study, ratings: pd.DataFrame, rated: pd.DataFrame) -> None:
+    """Raise where a row without a session and one with it turn out to be about the same scan."""
+    doubled = rated[rated.duplicated(["participant_id", "session_id"], keep=False)]
+    if doubled.empty:
+        return
+    path, participant, session = study.ratings_path, *doubled.iloc[0][["participant_id", "session_id"]]
+    same = doubled.index[doubled["participant_id"] == participant]
+    rows = [row_in_file(path, participant, named) for named in ratings.loc[same, "session_id"]]
+    raise BadDataError(
+        f"{path}, rows {rows[0]} and {rows[1]}, {participant}, column session_id: both are about {session}, "
+        "the only session that was scored; keep one"
+    )
 
 
 def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFrame) -> list[str]:

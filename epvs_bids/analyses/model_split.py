@@ -1,4 +1,4 @@
-"""The split that the model in use was trained on, so that other methods are compared with it fairly."""
+"""The split that the model in use was trained on: what it learned from, and what is fair to test it on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from epvs_bids.network.splits import PARTS
 from epvs_bids.statistics.splitting import Split, split_scans
 
 SPLIT = "split.tsv"
+LEARNED = ("train", "validation")
+DEFAULT = "default"
+"""Name of the model that ships: no rated scan was in its training."""
 FEWEST = 5
 """A part with fewer scans is too small to choose a threshold or a line on, or to test with (ours)."""
 
@@ -31,13 +34,52 @@ def find_split(study: Study, models: Sequence[str]) -> Path | None:
     models
         Names in the column `model` of the scores.
     """
-    given = study.options.model
-    names = sorted(set(models))
-    if given is None and len(names) != 1:
-        return None
-    folder = study.output_dir / "models" / names[0] if given is None else given
-    places = [folder / SPLIT, folder / "model-1" / SPLIT]
+    folder = _model_folder(study, models)
+    places = [] if folder is None else [folder / SPLIT, folder / "model-1" / SPLIT]
     return next((path for path in places if path.is_file()), None)
+
+
+def _model_folder(study: Study, models: Sequence[str]) -> Path | None:
+    """Where the model in use lies, or would lie; None where several scored and `--model` names none."""
+    names = sorted(set(models))
+    if study.options.model is None and len(names) == 1:
+        return study.output_dir / "models" / names[0]
+    return study.options.model
+
+
+def seen_in_training(study: Study, table: pd.DataFrame) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Tell which scans the network learned from, in training or validation: measures on them are too good.
+
+    Parameters
+    ----------
+    table
+        Rated scans with `participant_id` and `model`, n rows.
+
+    Returns
+    -------
+    Shape (n,), and what a reader has to know: how many these scans are, or that it is not known.
+
+    Raises
+    ------
+    BadDataError
+        As `apply_split`.
+    """
+    models = table["model"].dropna().astype(str).unique().tolist()
+    path, folder = find_split(study, models), _model_folder(study, models)
+    if path is None:
+        unknown = set(models) != {DEFAULT} and (folder is None or not folder.is_dir())
+        note = (
+            f"what {' and '.join(sorted(models)) or 'the model'} learned from is not known (give its folder "
+            "with --model); if these scans were among it, measures of the score are too good"
+        )
+        return np.zeros(len(table), dtype=bool), (note,) if unknown else ()
+    parts = _read_parts(path)
+    seen = np.array([parts.get(label) in LEARNED for label in table["participant_id"]], dtype=bool)
+    note = (
+        f"{seen.sum()} of {len(seen)} rated scans were in the network's training or validation ({path}); "
+        "measures of the score on them are too good"
+    )
+    return seen, (note,) if seen.any() else ()
 
 
 def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
@@ -59,6 +101,16 @@ def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
     BadDataError
         The table lacks a column or names another part.
     """
+    parts = _read_parts(path)
+    of_scan = pd.Series([parts.get(label, "test") for label in participants])
+    training, validation, test = (np.flatnonzero(of_scan == part) for part in PARTS)
+    if min(len(training), len(validation), len(test)) < FEWEST:
+        return None
+    return Split(training, validation, test)
+
+
+def _read_parts(path: Path) -> dict[str, str]:
+    """Part of every participant of a `split.tsv`; raises as `apply_split` does."""
     frame = read_tsv(path)
     missing = [name for name in ("participant_id", "split") if name not in frame.columns]
     if missing:
@@ -69,12 +121,7 @@ def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
             f"{path}, row {bad[0] + 2}, column split: {frame['split'][bad[0]]!r} is none of "
             f"{', '.join(PARTS)}"
         )
-    parts = dict(zip(frame["participant_id"], frame["split"], strict=True))
-    of_scan = pd.Series([parts.get(label, "test") for label in participants])
-    training, validation, test = (np.flatnonzero(of_scan == part) for part in PARTS)
-    if min(len(training), len(validation), len(test)) < FEWEST:
-        return None
-    return Split(training, validation, test)
+    return dict(zip(frame["participant_id"], frame["split"], strict=True))
 
 
 def choose_split(study: Study, table: pd.DataFrame, counts: NDArray[np.float64]) -> tuple[Split, str]:

@@ -8,6 +8,7 @@ import pandas as pd
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
 from epvs_bids.analyses.matching import rated_scans
+from epvs_bids.analyses.model_split import seen_in_training
 from epvs_bids.errors import BadDataError
 from epvs_bids.statistics.agreement import proportion
 from epvs_bids.statistics.kappa import weighted_kappa
@@ -90,5 +91,5 @@ def run(study: Study) -> AnalysisResult:
             f"{main['kappa_quadratic_high']:.2f}), the same category in {100 * main['exact']:.0f} %."
         ),
         numbers={"rater": first} | {name: main[name] for name in ("n", "kappa_quadratic", "exact")},
-        notes=matched.notes,
+        notes=[*matched.notes, *seen_in_training(study, matched.table)[1]],
     )

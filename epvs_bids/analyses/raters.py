@@ -11,11 +11,12 @@ import pandas as pd
 
 from epvs_bids.analyses.agreement import MEASURES
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
-from epvs_bids.analyses.matching import rated_scans
+from epvs_bids.analyses.matching import METHOD, rated_scans
+from epvs_bids.analyses.model_split import seen_in_training
+from epvs_bids.reports.rating.session import is_a_name
 from epvs_bids.statistics.agreement import agreement
 
 NAME = "raters"
-METHOD = "method"
 FEW = 4
 """Pairs of a kind that the summary lists one by one at most; the table has all."""
 
@@ -34,8 +35,15 @@ DESCRIPTIONS: dict[str, Description] = {
 
 
 def person(column: str) -> str:
-    """Whose ratings a column holds: its name without the number of the reading (`B1` and `B2` are of `B`)."""
-    return re.sub(r"[_-]?(?:rating|reading|repeat|retest)?[_-]?\d*$", "", column) or column
+    """Whose ratings a column holds: its name without the number of the reading (`B1` and `B2` are of `B`).
+
+    Where nothing is left that names anyone, the number tells people apart: `rater1`, `rater2`.
+    """
+    name = re.sub(r"[_-]?(?:rating|reading|repeat|retest)[_-]?\d*$", "", column)
+    if name and name != column:
+        return name
+    name = re.sub(r"[_-]?\d*$", "", column)
+    return name if is_a_name(name) else column
 
 
 def kind_of_pair(first: str, second: str) -> str:
@@ -77,22 +85,24 @@ def icc_matrix(pairs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["series", *columns[:-1]])
 
 
+def _with_method(study: Study) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Ratings with the score beside them as `method`, the columns to compare, and notes."""
+    matched = rated_scans(study)
+    keys = ["participant_id", "session_id"]
+    scores = matched.table[[*keys, "score"]].rename(columns={"score": METHOD})
+    table = matched.ratings.merge(scores, on=keys, how="left")
+    _, notes = seen_in_training(study, matched.table)
+    return table, [*study.raters, METHOD], [*matched.notes, *notes]
+
+
 def run(study: Study) -> AnalysisResult:
     """Compare every pair of raters, repeat ratings and the method; see the module."""
-    ratings, raters = study.ratings, list(study.raters)
-    notes: list[str] = []
+    raters = list(study.raters)
     try:
-        matched = rated_scans(study)
-        table = ratings.merge(
-            matched.table[["participant_id", "session_id", "score"]],
-            on=["participant_id", "session_id"],
-            how="left",
-        ).rename(columns={"score": METHOD})
-        columns = [*raters, METHOD]
-        notes += matched.notes
+        table, columns, notes = _with_method(study)
     except CannotRun as reason:
-        table, columns = ratings, raters
-        notes.append(f"the method is not compared: {reason}")
+        table, columns = study.ratings, raters
+        notes = [f"the method is not compared: {reason}"]
     if len(raters) < 2:
         raise CannotRun(
             f"{study.ratings_path} holds one rater only, column {raters[0]}; a second column is needed"

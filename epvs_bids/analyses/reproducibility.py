@@ -9,6 +9,7 @@ from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Study
 from epvs_bids.analyses.matching import main_region, usable_scores
 from epvs_bids.analyses.raters import kind_of_pair
+from epvs_bids.errors import BadDataError
 from epvs_bids.statistics.agreement import bland_altman, repeatability
 from epvs_bids.statistics.icc import intraclass_correlations
 
@@ -53,12 +54,14 @@ def row_of_pair(series: str, first: pd.Series, second: pd.Series) -> dict[str, o
     }
 
 
-def _rater_rows(study: Study) -> list[dict[str, object]]:
-    """Repeats of each rater on the same scans; none where there are no ratings."""
+def _rater_rows(study: Study) -> tuple[list[dict[str, object]], list[str]]:
+    """Repeats of each rater on the same scans, and a note where the ratings can't be used."""
     try:
         ratings, raters = study.ratings, study.raters
     except CannotRun:
-        return []
+        return [], []
+    except BadDataError as error:
+        return [], [f"repeats of raters are not analysed: {error}"]
     rows = []
     for index, first in enumerate(raters):
         for second in raters[index + 1 :]:
@@ -69,7 +72,7 @@ def _rater_rows(study: Study) -> list[dict[str, object]]:
                 and np.ptp(both.to_numpy())
             ):
                 rows.append(row_of_pair(f"rater {first}, {second}", both[first], both[second]))
-    return rows
+    return rows, []
 
 
 def run(study: Study) -> AnalysisResult:
@@ -87,7 +90,8 @@ def run(study: Study) -> AnalysisResult:
         both = first[name].notna() & second[name].notna()
         if both.sum() >= FEWEST:
             rows.append(row_of_pair(name, first.loc[both, name], second.loc[both, name]))
-    table = pd.DataFrame(rows + _rater_rows(study))
+    rater_rows, notes = _rater_rows(study)
+    table = pd.DataFrame(rows + rater_rows)
     ensemble = table.loc[table["series"].isin(models), "icc11"]
     limits = bland_altman(first["score"], second["score"])
     main = table.iloc[0]
@@ -125,5 +129,5 @@ def run(study: Study) -> AnalysisResult:
             "ensemble_icc11_mean": ensemble.mean() if len(ensemble) else None,
             "ensemble_icc11_sd": ensemble.std() if len(ensemble) > 1 else None,
         },
-        notes=usable.notes,
+        notes=[*usable.notes, *notes],
     )

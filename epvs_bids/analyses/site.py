@@ -8,7 +8,7 @@ import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun, Study
 from epvs_bids.analyses.tables import parse_ages
-from epvs_bids.errors import MissingInputError, UsageError
+from epvs_bids.errors import UsageError
 
 SMALLEST_SITE = 5
 """Scans below which a site's mean and spread can't be estimated."""
@@ -54,8 +54,6 @@ def harmonised(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
         Without `--site`.
     CannotRun
         With one site only, or a site with fewer than 5 scans.
-    MissingInputError
-        Where combatlearn is not installed.
     """
     if not study.options.harmonise:
         return table, []
@@ -67,12 +65,8 @@ def harmonised(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, list[st
             f"--harmonise needs 2 sites with {SMALLEST_SITE} scans each; there are "
             + ", ".join(f"{site} ({n})" for site, n in sizes.items())
         )
-    try:
-        from combatlearn import ComBat
-    except ImportError as error:
-        raise MissingInputError(
-            "--harmonise needs the library combatlearn: pip install 'epvs-bids[harmonise]'"
-        ) from error
+    from combatlearn import ComBat
+
     ages = _ages(study, table)
     combat = ComBat(batch=table["site"].reset_index(drop=True), continuous_covariates=ages, method="fortin")
     with warnings.catch_warnings():

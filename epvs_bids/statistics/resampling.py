@@ -89,9 +89,11 @@ def _centred(values: ArrayLike) -> Floats:
 
 def _correlation(mean_a: Floats, mean_b: Floats, aa: Floats, bb: Floats, ab: Floats) -> Floats:
     """Correlation from the first and second moments of a and b; NaN where a variance is zero."""
-    scale = np.sqrt(np.clip(aa - mean_a**2, 0, None) * np.clip(bb - mean_b**2, 0, None))
-    varies = scale > 1e-12 * np.sqrt(np.maximum(aa * bb, 0))
-    return np.where(varies, (ab - mean_a * mean_b) / np.where(varies, scale, 1), np.nan)
+    variance_a, variance_b = aa - mean_a**2, bb - mean_b**2
+    # Rounding leaves about 1e-16 of the second moment where a draw has one value only.
+    varies = (variance_a > 1e-12 * aa) & (variance_b > 1e-12 * bb)
+    scale = np.sqrt(np.where(varies, variance_a * variance_b, 1))
+    return np.where(varies, (ab - mean_a * mean_b) / scale, np.nan)
 
 
 def percentile_interval(samples: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -27,6 +27,14 @@ def write_scores(out: Path, participant: str, session: str, score: float, **more
     return path
 
 
+def write_split(folder: Path, parts: dict[str, str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{label}\t{part}\n" for label, part in parts.items())
+    path = folder / "split.tsv"
+    path.write_text(f"participant_id\tsplit\n{rows}")
+    return path
+
+
 def simulate(n: int, seed: int = 0) -> pd.DataFrame:
     """Ages, true counts (zero-inflated negative binomial), raters A, B1, B2 and a score."""
     rng = np.random.default_rng(seed)

@@ -17,14 +17,14 @@ from epvs_bids.analyses.calibrate import combine
 from epvs_bids.analyses.images import read_region
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.registration import save_itk
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, CannotCreateError, UsageError
 from epvs_bids.network.architecture import Architecture, build_network
 from epvs_bids.network.calibration import apply_calibration
-from epvs_bids.network.checkpoint import ModelDescription, load_models, save_model
+from epvs_bids.network.checkpoint import ModelDescription, load_models, save_ensemble, save_model
 from epvs_bids.network.inference import score
 from epvs_bids.statistics.calibration import Curve, Line
 
-from .conftest import write_scores
+from .conftest import write_scores, write_split
 
 MakeStudy = Callable[..., Study]
 SHAPE = (32, 28, 20)
@@ -232,3 +232,50 @@ def test_calibration_refuses_scores_of_another_model_and_too_few(
     study.ratings_path.write_text("\n".join(study.ratings_path.read_text().splitlines()[:6]) + "\n")
     with pytest.raises(CannotRun, match="5 scans have a score and a rating by A; 10 are needed"):
         calibrate.run(Study(study.output_dir, study.bids_dir))
+
+
+def calibration_study(study: Study, source: Path, **options: object) -> Study:
+    for label, value in study.scores[["participant_id", "score"]].itertuples(index=False):
+        write_scores(study.output_dir, label, "", value, model=source.name)
+    return Study(study.output_dir, study.bids_dir, GroupOptions(model=source, **options))  # type: ignore[arg-type]
+
+
+def test_calibration_keeps_the_split_that_its_model_was_trained_on(
+    make_study: MakeStudy, tmp_path: Path
+) -> None:
+    source = tmp_path / "base"
+    for name in ("model-1", "model-2"):
+        small_model(source / name)
+        write_split(source / name, {f"sub-{i:04d}": "train" for i in range(1, 9)})
+    save_ensemble(source, 2)
+    study = calibration_study(make_study(12), source, model_name="ours")
+    result = calibrate.run(study)
+    target = study.output_dir / "models" / "ours"
+    for name in ("model-1", "model-2"):
+        assert (target / name / "split.tsv").read_text() == (source / name / "split.tsv").read_text()
+    assert any(note.startswith("8 of 12 rated scans were in the network's training") for note in result.notes)
+    other = calibration_study(study, small_model(tmp_path / "other"), model_name="ours")
+    calibrate.run(other)  # over its own result, whose split is another model's
+    assert not list(target.rglob("split.tsv"))
+    assert len(load_models(target)) == 1
+
+
+def test_calibration_writes_over_no_model_that_it_did_not_make(make_study: MakeStudy, tmp_path: Path) -> None:
+    study = calibration_study(make_study(12), small_model(tmp_path / "base"))
+    target = study.output_dir / "models" / "epvs"
+    for trained in (target, target / "model-1"):
+        weights = small_model(trained) / "model.safetensors"
+        before = weights.read_bytes()
+        with pytest.raises(
+            CannotCreateError, match=r"models/epvs.* did not make; choose another --model-name"
+        ):
+            calibrate.run(study)
+        assert weights.read_bytes() == before
+        for path in trained.glob("model.*"):
+            path.unlink()
+    write_split(target, {"sub-0001": "train"})  # a training that has not ended
+    with pytest.raises(CannotCreateError, match="did not make"):
+        calibrate.run(study)
+    both = calibration_study(study, tmp_path / "base", analyses=("calibrate", "train"), model_name="new")
+    with pytest.raises(UsageError, match=r"calibrate train: both write .*new; .*--model-name"):
+        calibrate.run(both)

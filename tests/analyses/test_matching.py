@@ -43,6 +43,34 @@ def test_ratings_with_sessions_of_scans_without_one(make_study: MakeStudy) -> No
         rated_scans(Study(study.output_dir, study.bids_dir))
 
 
+def test_two_rows_about_the_only_scored_session_are_named(make_study: MakeStudy) -> None:
+    study = make_study(5)
+    for path in (study.output_dir / "sub-0002").rglob("*.tsv"):
+        path.unlink()
+    write_scores(study.output_dir, "sub-0002", "ses-1", 3.0)
+    path = study.ratings_path
+    text = path.read_text() + "sub-0002\tses-1\tn/a\tn/a\tn/a\n"
+    path.write_text(text)
+    assert len(rated_scans(Study(study.output_dir, study.bids_dir)).table) == 5  # nothing is rated there
+    path.write_text(text.replace("ses-1\tn/a", "ses-1\t4"))
+    with pytest.raises(
+        BadDataError, match=r"epvs.tsv, rows 3 and 7, sub-0002, .*both are about ses-1, .*keep one"
+    ):
+        rated_scans(Study(study.output_dir, study.bids_dir))
+
+
+def test_ratings_may_be_called_like_a_score_that_is_not_beside_them(make_study: MakeStudy) -> None:
+    study = make_study(20)
+    path = study.ratings_path
+    text = path.read_text()
+    path.write_text(text.replace("A\tB1\tB2", "A\tpotter_class\tregion"))
+    assert {"potter_class", "region"} <= set(rated_scans(study).table.columns)
+    for name in ("score", "scan", "model", "method"):
+        path.write_text(text.replace("A\tB1", f"A\t{name}"))
+        with pytest.raises(BadDataError, match=rf"epvs.tsv, column {name}: .*rename .*{name}_A"):
+            rated_scans(Study(study.output_dir, study.bids_dir))
+
+
 def test_failed_scans_and_unscored_ratings_are_left_out_by_name(make_study: MakeStudy) -> None:
     study = make_study(20)
     write_scores(study.output_dir, "sub-0003", "", 90.0, qc_pass="false", qc_reason="blurred")

@@ -10,18 +10,12 @@ import pandas as pd
 import pytest
 
 from epvs_bids.analyses.base import GroupOptions, Study
-from epvs_bids.analyses.model_split import choose_split, find_split
+from epvs_bids.analyses.model_split import choose_split, find_split, seen_in_training
 from epvs_bids.errors import BadDataError
 
+from .conftest import write_split
+
 MakeStudy = Callable[..., Study]
-
-
-def write_split(folder: Path, parts: dict[str, str]) -> Path:
-    folder.mkdir(parents=True)
-    rows = "".join(f"{label}\t{part}\n" for label, part in parts.items())
-    path = folder / "split.tsv"
-    path.write_text(f"participant_id\tsplit\n{rows}")
-    return path
 
 
 def rated(model: str = "ours", n: int = 40) -> tuple[pd.DataFrame, np.ndarray]:
@@ -71,3 +65,24 @@ def test_damaged_split_is_named(tmp_path: Path) -> None:
     write_split(tmp_path / "models" / "ours", {"sub-01": "train", "sub-02": "tset"})
     with pytest.raises(BadDataError, match="row 3, column split: 'tset' is none of train"):
         choose_split(Study(tmp_path), table, counts)
+
+
+def test_training_and_validation_scans_are_told_from_others(tmp_path: Path) -> None:
+    table, _ = rated()
+    path = write_split(tmp_path / "models" / "ours", PARTS)
+    seen, (note,) = seen_in_training(Study(tmp_path), table)
+    assert np.flatnonzero(seen).tolist() == list(range(26))
+    assert note.startswith(f"26 of 40 rated scans were in the network's training or validation ({path})")
+    others = seen_in_training(Study(tmp_path), table[30:])
+    assert (others[0].tolist(), others[1]) == ([False] * 10, ())
+
+
+def test_what_is_not_known_about_a_model_is_said(tmp_path: Path) -> None:
+    table, _ = rated("theirs")
+    seen, (note,) = seen_in_training(Study(tmp_path), table)
+    assert not seen.any()
+    assert note.startswith("what theirs learned from is not known (give its folder with --model)")
+    calibrated = tmp_path / "models" / "theirs"
+    calibrated.mkdir(parents=True)
+    for study, model in ((Study(tmp_path), "theirs"), (Study(tmp_path), "default")):
+        assert seen_in_training(study, table.assign(model=model))[1] == ()

@@ -15,7 +15,7 @@ from epvs_bids.errors import BadDataError, UsageError
 from epvs_bids.files import write_json
 from epvs_bids.statistics.icc import intraclass_correlations
 
-from .conftest import RATE_PER_DECADE, write_scores
+from .conftest import RATE_PER_DECADE, write_scores, write_split
 
 MakeStudy = Callable[..., Study]
 
@@ -70,6 +70,25 @@ def test_agreement_has_every_measure_with_its_interval_for_every_rater_and_subse
     drawn(result)
 
 
+def test_scans_that_the_network_learned_from_are_told_apart(make_study: MakeStudy) -> None:
+    study = make_study(40)
+    labels = study.scores["participant_id"].tolist()
+    for label, score in zip(labels, study.scores["score"], strict=True):
+        write_scores(study.output_dir, label, "", score, model="ours")
+    parts = {label: "train" if index < 20 else "validation" for index, label in enumerate(labels[:30])}
+    write_split(study.output_dir / "models" / "ours", parts)
+    study = Study(study.output_dir, study.bids_dir)
+    result = agreement.run(study)
+    table = result.tables[""].query("rater == 'A' and subset == 'not seen in training'").set_index("measure")
+    scans = study.scores.merge(study.ratings, on="participant_id")[30:]
+    assert table["n"].unique().tolist() == [10]
+    assert table.loc["mse", "value"] == pytest.approx(((scans["A"] - scans["score"]) ** 2).mean(), abs=1e-4)
+    assert "In the 10 of them that the network did not learn from: ICC(1,1)" in result.summary
+    assert "not seen in training" in result.tables["bland-altman"]["subset"].tolist()
+    for notes in (result.notes, raters.run(study).notes, potter.run(study).notes):
+        assert any(note.startswith("30 of 40 rated scans were in the network's training") for note in notes)
+
+
 def test_agreement_with_all_zeros_or_too_few_says_so(make_study: MakeStudy) -> None:
     study = make_study(10)
     frame = pd.read_csv(study.ratings_path, sep="\t")
@@ -89,6 +108,20 @@ def test_raters_table_has_every_pair_and_its_kind(make_study: MakeStudy) -> None
         ("A", "method"): "method", ("B1", "method"): "method", ("B2", "method"): "method",
     }  # fmt: skip
     assert result.tables["icc11"]["series"].tolist() == ["B1", "B2", "method"]
+
+
+@pytest.mark.parametrize(("rated", "scored"), [("n/a", "ses-1"), ("ses-1", "")])
+def test_raters_meet_the_method_where_one_side_names_no_session(
+    make_study: MakeStudy, rated: str, scored: str
+) -> None:
+    study = make_study(20)
+    for row in study.scores.itertuples():
+        next((study.output_dir / row.participant_id).rglob("*_scores.tsv")).unlink()
+        write_scores(study.output_dir, row.participant_id, scored, row.score)
+    path = study.ratings_path
+    path.write_text(path.read_text().replace("n/a", rated))
+    pairs = raters.run(Study(study.output_dir, study.bids_dir)).tables[""]
+    assert pairs.query("second == 'method'")["n"].tolist() == [20, 20, 20]
 
 
 def test_raters_summary_names_few_pairs_and_the_ends_of_many() -> None:
@@ -114,6 +147,15 @@ def test_raters_summary_names_few_pairs_and_the_ends_of_many() -> None:
         ("HA_repeat", "HA", "intra-rater"),
         ("A", "B", "inter-rater"),
         ("1", "2", "inter-rater"),
+        ("rater1", "rater2", "inter-rater"),
+        ("Rater_1", "Rater_2", "inter-rater"),
+        ("rater-01", "rater-02", "inter-rater"),
+        ("R1", "R2", "inter-rater"),
+        ("epvs_count_1", "epvs_count_2", "inter-rater"),
+        ("rater1", "rater1_repeat", "intra-rater"),
+        ("R1_1", "R1_2", "intra-rater"),
+        ("epvs", "epvs_retest", "intra-rater"),
+        ("rater_A1", "rater_A2", "intra-rater"),
     ],
 )
 def test_repeat_ratings_are_known_by_name(first: str, second: str, kind: str) -> None:
@@ -179,6 +221,46 @@ def test_age_says_what_it_lacks(make_study: MakeStudy) -> None:
         age.run(Study(study.output_dir, study.bids_dir))
 
 
+def test_categories_that_nobody_scored_has_do_not_stop_the_age_model(make_study: MakeStudy) -> None:
+    study = make_study(60, covariates=("sex",))
+    people = study.participants_path
+    people.write_text(people.read_text() + "sub-0777\t70\tO\tone\nsub-0888\t71\tA\tone\n")
+    result = age.run(study)
+    predictors = result.tables["coefficients"].query("series == 'score'")["predictor"]
+    assert predictors.tolist() == ["age", "sex=M"]
+    people.write_text(people.read_text().replace("\tM\t", "\tF\t"))
+    with pytest.raises(CannotRun, match="score is left out: sex is the same for all"):
+        age.run(Study(study.output_dir, study.bids_dir, study.options))
+
+
+@pytest.mark.parametrize(("name", "why"), [("age", "in the model"), ("participant_id", "tells participants")])
+def test_covariates_that_are_none_are_refused(make_study: MakeStudy, name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=rf"--covariates {name}: .*{why}.*leave it out"):
+        age.run(make_study(30, covariates=("sex", name)))
+
+
+@pytest.mark.parametrize(
+    ("line", "rater", "what"),
+    [
+        ("sub-0001\tses-1\t1\t1\t1\n", None, "row 32"),
+        ("sub-0002\tses-9\tmany\t1\t1\n", None, "'many' is not a number"),
+        ("", "Z", "no rater's column Z"),
+    ],
+)
+def test_ratings_that_can_not_be_used_do_not_stop_what_needs_none(
+    make_study: MakeStudy, line: str, rater: str | None, what: str
+) -> None:
+    study = make_study(30, rescanned=5, rater=rater)
+    path = study.ratings_path
+    path.write_text(path.read_text() + line)
+    for analysis in (age, reproducibility):
+        result = analysis.run(Study(study.output_dir, study.bids_dir, study.options))
+        assert result.tables[""]["series"].iloc[0] == "score"
+        assert any(what in note and "not analysed" in note for note in result.notes)
+    with pytest.raises(BadDataError):
+        agreement.run(Study(study.output_dir, study.bids_dir, study.options))
+
+
 def test_potter_categories_of_counts_and_of_categories(make_study: MakeStudy) -> None:
     study = make_study(60)
     frame = pd.read_csv(study.ratings_path, sep="\t")
@@ -195,7 +277,6 @@ def test_potter_categories_of_counts_and_of_categories(make_study: MakeStudy) ->
 
 
 def test_harmonising_brings_sites_together(make_study: MakeStudy) -> None:
-    pytest.importorskip("combatlearn")
     study = make_study(200, site="scanner", harmonise=True)
     people = study.participants.set_index("participant_id")["scanner"]
     for path in study.output_dir.rglob("*_scores.tsv"):

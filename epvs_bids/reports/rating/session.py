@@ -17,6 +17,13 @@ OPEN, DONE, UNRATABLE = "open", "done", "unratable"
 STATES = (OPEN, DONE, UNRATABLE)
 MAX_MARKS = 500
 FORMAT = 1
+NOBODY = frozenset(
+    {
+        *("rater", "r", "reader", "observer", "expert", "annotator", "radiologist", "rating", "reading"),
+        *("count", "counts", "number", "n", "score", "scores", "visual", "epvs", "pvs", "bg"),
+    }
+)
+"""Words of a column's name that say what it holds, not whose it is: `rater1` and `rater2` are two people."""
 _RATER = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,30}[A-Za-z])?")
 
 
@@ -67,14 +74,20 @@ def check_rater(name: str) -> str:
     ------
     UsageError
         When it can't: up to 32 letters, digits and hyphens, a letter first and last (the number of the
-        reading follows), and no `potter` in it, by which the group level knows columns of Potter classes.
+        reading follows), and no `potter` in it, by which the group level knows columns of Potter classes;
+        or where it names nobody, as `R` or `rater`: the group level takes `R1` and `R2` for two people.
     """
-    if not _RATER.fullmatch(name) or "potter" in name.lower():
+    if not _RATER.fullmatch(name) or "potter" in name.lower() or not is_a_name(name):
         raise UsageError(
             f"{name!r} can't be a rater's name: use up to 32 letters, digits and hyphens, a letter first "
-            "and last, and not the word Potter."
+            "and last; a name or initials, not R, rater, count and the like, nor the word Potter."
         )
     return name
+
+
+def is_a_name(text: str) -> bool:
+    """Whether a column's name without its number says whose it is, not only what it holds."""
+    return any(word not in NOBODY for word in re.split(r"[\W_]+", text.lower()) if word)
 
 
 def column(rater: str, number: int) -> str:

@@ -40,6 +40,8 @@ def test_names_that_can_be_used(name: str) -> None:
         "a\n",
         "a" * 33,
         "é",
+        "R",
+        "Rater",
         "participant_id",
     ],
 )
