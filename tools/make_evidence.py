@@ -1,9 +1,9 @@
 """Repeat the paper's Tables 1 and 2 and Figs. 5, 6 and 9 on simulated regions, and write docs/evidence.md.
 
-    .venv/bin/python tools/make_evidence.py --regions 400 --with-baselines 200
+    .venv/bin/python tools/make_evidence.py
 
-Regions, features and scores are kept in `--work`: the same command goes on where it was stopped, and another
-model only scores again.
+Regions, features and scores are kept in `--work`: the same command goes on where it was stopped, another
+model only scores again, another simulator or number of regions begins anew.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,14 @@ from epvs_bids.analyses.occlusion import MOST, curve, occlusion_scores
 from epvs_bids.analyses.raters import pair_rows
 from epvs_bids.baselines.experiment import ScanFeatures, run_methods, scan_features
 from epvs_bids.baselines.rescaling import icc_maximising_line
+from epvs_bids.files import atomic_write
 from epvs_bids.network.architecture import RegressionNetwork
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.inference import prepare, score
 from epvs_bids.network.options import PROFILE
 from epvs_bids.network.readout import apply_readout, fit_readout
 from epvs_bids.reports.style import to_png
+from epvs_bids.simulation.anatomy import ATLAS
 from epvs_bids.simulation.cohort import CohortSettings, draw_participants
 from epvs_bids.simulation.raters import rate
 from epvs_bids.simulation.region import HELD_OUT, REGION, TRAINING, simulate_region
@@ -60,6 +63,7 @@ LEVELS = np.linspace(0.6, 3.0, 16)
 MARKED = 25
 """Scans with marked EPVS, as in section 3.3."""
 FEW = 20
+PACKAGE = ATLAS.parents[2]
 UNTRAINED = "network, line only"
 """The default model as it is; `network` is the one whose readout the counts have trained."""
 
@@ -86,6 +90,14 @@ class Measured:
     covered: pd.DataFrame
 
 
+def key_of(files: Iterable[Path], settings: object = None) -> str:
+    """Eight digits that differ where files or settings do, for names of what depends on them."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def _region(work: Path, index: int, count: int) -> dict[str, np.ndarray]:
     """Simulate one region, unless it is there: `roi`, `mask`, `raw` as float16, marked voxels, counts.
 
@@ -106,23 +118,24 @@ def _region(work: Path, index: int, count: int) -> dict[str, np.ndarray]:
             "middle": np.array((to_voxel @ [0, 0, height, 1])[2]),
             "counts": np.array([one.total_count, one.slice_count]),
         }
-        np.savez_compressed(path.with_suffix(".tmp.npz"), **content)
-        path.with_suffix(".tmp.npz").replace(path)
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, **content)
     with np.load(path) as stored:
         return {name: stored[name] for name in stored.files}
 
 
-def _features(work: Path, index: int, region: dict[str, np.ndarray]) -> ScanFeatures:
+def _features(work: Path, index: int, region: dict[str, np.ndarray], key: str) -> ScanFeatures:
     """Features of the simple methods, computed unless they are there."""
-    path = work / f"features-{index:04d}.npz"
+    path = work / f"features-{key}-{index:04d}.npz"
     if not path.is_file():
         raw, roi = region["raw"].astype(np.float32), region["roi"].astype(np.float32)
         found = scan_features(raw, roi, middle=round(float(region["middle"])), levels=LEVELS)
         sizes = [len(one) for one in found.descriptors]
-        np.savez_compressed(
-            path, intensity=found.intensity, volumes=found.volumes, components=found.components,
-            vessels=found.vessels, sizes=sizes, descriptors=np.concatenate(found.descriptors),
-        )  # fmt: skip
+        with atomic_write(path) as temporary:
+            np.savez_compressed(
+                temporary, intensity=found.intensity, volumes=found.volumes, components=found.components,
+                vessels=found.vessels, sizes=sizes, descriptors=np.concatenate(found.descriptors),
+            )  # fmt: skip
     with np.load(path) as stored:
         cuts = np.cumsum(stored["sizes"])[:-1]
         descriptors = np.split(stored["descriptors"], cuts)
@@ -143,7 +156,8 @@ def _scores(
 
         points = region["marked"]
         values = occlusion_scores(roi, mask, points, one, seed=index) if len(points) else [one(roi)]
-        np.save(path, np.array(values))
+        with atomic_write(path) as temporary:
+            np.save(temporary, np.array(values))
     return np.load(path)
 
 
@@ -155,24 +169,26 @@ def _sums(
     if not path.is_file():
         with torch.inference_mode():
             maps = network.detection_map(torch.from_numpy(region["roi"].astype(np.float32))[None, None])
-        np.save(path, maps.sum(dim=(2, 3))[0].double().numpy())
+        with atomic_write(path) as temporary:
+            np.save(temporary, maps.sum(dim=(2, 3))[0].double().numpy())
     return np.load(path)
 
 
 def simulate_and_score(options: argparse.Namespace) -> Measured:
     """Everything that takes time: the scans with their truth and score, features, and occlusion scores."""
-    work, count = options.work, options.regions
-    work.mkdir(parents=True, exist_ok=True)
-    people = draw_participants(dataclasses.replace(COHORT, participants=count))
+    count = options.regions
+    cohort = dataclasses.replace(COHORT, participants=count)
+    work = options.work / key_of([*(PACKAGE / "simulation").glob("*.py"), ATLAS], (SCANNER, cohort))
+    people = draw_participants(cohort)
     models = load_models(options.model) if any(options.model.glob("*.json")) else []
-    files = sorted(path for path in options.model.rglob("*") if path.is_file())
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
+    key = key_of(options.model.rglob("*"))
+    of_methods = key_of((PACKAGE / "baselines").glob("*.py"), LEVELS.tolist())
     networks = [prepare(model.network) for model in models]
     features, sums, rows, covered, marked = [], [], [], [], 0
     for index, person in enumerate(people.itertuples()):
         region = _region(work, index, int(person.epvs))
         if index < options.with_baselines:
-            features.append(_features(work, index, region))
+            features.append(_features(work, index, region, of_methods))
             sums += [_sums(work, index, region, network, key) for network in networks]
         if marked >= MARKED:
             region["marked"] = region["marked"][:0]
@@ -253,17 +269,22 @@ def draw_figures(
         (folder / f"{name}.png").write_bytes(to_png(figure, dpi=80))
 
 
-def main() -> None:
-    """Simulate, score, analyse, write."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Arguments of the command line; the defaults make the page that is in docs/."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--regions", type=int, default=400)
+    parser.add_argument("--regions", type=int, default=300)
     parser.add_argument(
-        "--with-baselines", type=int, default=200, help="regions with the simple methods' features"
+        "--with-baselines", type=int, default=240, help="regions with the simple methods' features"
     )
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--work", type=Path, default=Path("work/evidence"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Simulate, score, analyse, write."""
+    options = parse()
     start = time.process_time()
     measured = simulate_and_score(options)
     scans = measured.scans

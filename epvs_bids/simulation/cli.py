@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from epvs_bids import __version__
 from epvs_bids.errors import EPVSError, UsageError
+from epvs_bids.resources import available_cores
 from epvs_bids.simulation.cohort import CohortSettings, simulate_cohort
+from epvs_bids.simulation.writing import whole_dataset
+from epvs_bids.stopping import Stopped, stoppable
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,10 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--voxel-size", nargs=3, type=_length, default=defaults.voxel_size, metavar=("X", "Y", "Z"), help="mm"
     )
-    parser.add_argument("--mean-count", type=float, default=defaults.mean_count, help="EPVS at 65 years")
-    parser.add_argument("--rate-ratio", type=float, default=defaults.rate_ratio, help="per decade of age")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--nprocs", type=_positive, default=os.cpu_count() or 1, help="people at a time")
+    parser.add_argument("--mean-count", type=_mean, default=defaults.mean_count, help="EPVS at 65 years")
+    parser.add_argument("--rate-ratio", type=_ratio, default=defaults.rate_ratio, help="per decade of age")
+    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--nprocs", type=_positive, default=available_cores(), help="people at a time")
     parser.add_argument("--version", action="version", version=f"epvs-simulate {__version__}")
     return parser
 
@@ -49,11 +51,30 @@ def _positive(text: str) -> int:
     return value
 
 
-def _length(text: str) -> float:
-    value = float(text)
-    if not 0.3 <= value <= 6:
-        raise argparse.ArgumentTypeError(f"{text} mm is not between 0.3 and 6")
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 on")
     return value
+
+
+def _between(text: str, least: float, most: float, unit: str = "") -> float:
+    value = float(text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text}{unit} is not between {least:g} and {most:g}")
+    return value
+
+
+def _length(text: str) -> float:
+    return _between(text, 0.3, 6, " mm")
+
+
+def _mean(text: str) -> float:
+    return _between(text, 0, 100)
+
+
+def _ratio(text: str) -> float:
+    return _between(text, 0.1, 10)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,12 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=options.seed,
     )
     try:
-        if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-            raise UsageError(f"{options.out} exists and is not an empty folder.")
-        scans = simulate_cohort(options.out, settings, processes=min(options.nprocs, options.participants))
+        with stoppable(), whole_dataset(options.out) as folder:
+            scans = simulate_cohort(folder, settings, processes=min(options.nprocs, options.participants))
     except EPVSError as error:
         sys.stderr.write(f"epvs-simulate: {error}\n")
         return error.exit_code
+    except Stopped as stop:
+        sys.stderr.write(f"epvs-simulate: stopped ({stop}); nothing is left in {options.out}.\n")
+        return stop.exit_code
     sys.stdout.write(
         f"{options.out}: {len(scans)} sessions of {options.participants} simulated participants\n"
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from epvs_bids.errors import TryAgainError, UsageError
 from epvs_bids.network.memory import reuse_large_blocks
 from epvs_bids.simulation import head as heads
 from epvs_bids.simulation.anatomy import draw_person
@@ -26,6 +29,9 @@ from epvs_bids.simulation.writing import Place, write_dataset, write_scan, write
 
 logger = logging.getLogger(__name__)
 
+MOST_EPVS = 255
+"""A participant has no more: what a label image of 8 bits can tell apart, and all can be placed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CohortSettings:
@@ -36,13 +42,13 @@ class CohortSettings:
     participants
         How many.
     sessions
-        Scans of each: 1, or 2 for a rescan with a new pose, noise and slice position.
+        Scans of each: 1, or 2 for a rescan with the same protocol, and a new pose, noise and slice position.
     rescanned
         Participants with a second session; all of them when None.
     contrasts
         BIDS suffixes of each session.
     voxel_size
-        mm, of PDw and T2w; a T1w has 1 mm or that.
+        mm, of PDw and T2w; a T1w has 1 mm.
     age
         Mean, standard deviation, least and greatest in years (the paper's Rotterdam participants: 60 to 96).
     rate_ratio
@@ -56,7 +62,7 @@ class CohortSettings:
     intra, inter
         Reliability of the raters.
     noise
-        Range of 1 / SNR.
+        Range of 1 / SNR, which the sessions of a participant have in common.
     epvs, mimics
         What they are like, and what must not be counted.
     seed
@@ -92,11 +98,23 @@ def draw_counts(rng: np.random.Generator, age: np.ndarray, settings: CohortSetti
         (N,) years.
     settings
         Of the cohort.
+
+    Raises
+    ------
+    UsageError
+        Somebody would have more than `MOST_EPVS`: cut short, the counts would have another mean.
     """
     mean = settings.mean_count * settings.rate_ratio ** ((age - 65) / 10)
     shape = settings.dispersion
     counts = rng.negative_binomial(shape, shape / (shape + mean))
-    return np.where(rng.random(age.size) < settings.zeros, 0, np.minimum(counts, 45))
+    counts = np.where(rng.random(age.size) < settings.zeros, 0, counts)
+    if (counts > MOST_EPVS).any():
+        raise UsageError(
+            f"A participant would have {counts.max()} EPVS, and {MOST_EPVS} are the most that can be told "
+            f"apart. Choose a lower --mean-count (now {settings.mean_count:g}) or --rate-ratio "
+            f"(now {settings.rate_ratio:g})."
+        )
+    return counts
 
 
 def draw_participants(settings: CohortSettings) -> pd.DataFrame:
@@ -137,23 +155,47 @@ def simulate_cohort(out: Path, settings: CohortSettings, *, processes: int = 1) 
     ------
     CannotCreateError
         No permission, no space.
+    TryAgainError
+        A process was killed.
+    UsageError
+        Somebody would have too many EPVS (`draw_counts`).
     """
     people = draw_participants(settings)
     rows = [{str(key): value for key, value in row.items()} for row in people.to_dict("records")]
     jobs = [(out, settings, index, row) for index, row in enumerate(rows)]
-    if processes > 1:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            results = list(pool.map(_simulate_participant, jobs))
-    else:
-        results = [_simulate_participant(job) for job in jobs]
-    scans = pd.DataFrame([row for rows in results for row in rows])
+    results: list[dict[str, Any]] = []
+    for sessions in _simulated(jobs, processes):
+        first = sessions[0]
+        logger.info(
+            "%s: %d EPVS, %d session(s)", first["participant_id"], first["total_count"], len(sessions)
+        )
+        results += sessions
+    scans = pd.DataFrame(results)
     rng = np.random.default_rng((settings.seed, 3))
     # BIDS has one row a participant in phenotype files; as in the paper, rescans are not rated.
-    first = scans.drop_duplicates("participant_id")
-    ratings = rate(rng, first["slice_count"], intra=settings.intra, inter=settings.inter)
-    scans = scans.join(ratings.set_index(first.index))
+    rated = scans.drop_duplicates("participant_id")
+    ratings = rate(rng, rated["slice_count"], intra=settings.intra, inter=settings.inter)
+    scans = scans.join(ratings.set_index(rated.index))
     write_dataset(out, people, scans, asdict(settings))
     return scans
+
+
+def _simulated(
+    jobs: list[tuple[Path, CohortSettings, int, dict[str, Any]]], processes: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Simulate people, and yield the rows of each in their order."""
+    if processes == 1:
+        yield from map(_simulate_participant, jobs)
+        return
+    try:
+        # Ctrl-C goes to all processes of a terminal; this one ends the others.
+        with ProcessPoolExecutor(
+            processes, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+        ) as pool:
+            yield from pool.map(_simulate_participant, jobs)
+    except BrokenProcessPool as error:
+        remedy = "Most likely there was not enough memory; try again with fewer (--nprocs)"
+        raise TryAgainError(f"One of {processes} processes that simulate was killed. {remedy}.") from error
 
 
 def _simulate_participant(job: tuple[Path, CohortSettings, int, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -169,11 +211,10 @@ def _simulate_participant(job: tuple[Path, CohortSettings, int, dict[str, Any]])
     rows = []
     for session in range(1, sessions + 1):
         label = f"ses-{session}" if settings.sessions > 1 else None
-        shown = _simulate_session(rng, settings, subject, Place(out, row["participant_id"], label))
+        shown = _simulate_session(rng, settings, index, subject, Place(out, row["participant_id"], label))
         keys = {"participant_id": row["participant_id"]} | ({"session_id": label} if label else {})
         counts = {"total_count": len(subject.epvs), "slice_count": shown}
         rows.append(keys | {"age": row["age"], "sex": row["sex"]} | counts)
-    logger.info("%s: %d EPVS, %d session(s)", row["participant_id"], len(subject.epvs), sessions)
     return rows
 
 
@@ -196,20 +237,22 @@ def draw_subject(
 
 
 def _simulate_session(
-    rng: np.random.Generator, settings: CohortSettings, subject: heads.Subject, place: Place
+    rng: np.random.Generator, settings: CohortSettings, index: int, subject: heads.Subject, place: Place
 ) -> int:
     """Write one session's scans, truth and labels; return the count in the slice of the commissure."""
     where = heads.geometry(rng, settings.voxel_size)
     shown = _in_slice(rng, subject, settings.voxel_size[2])
     truth = _truth(subject, where, shown)
     for contrast in settings.contrasts:
-        noise = float(rng.uniform(*settings.noise))
+        # A rescan repeats the protocol, in the same tissue: its look comes from the same numbers.
+        look = np.random.default_rng((settings.seed, 4, index, get_args(Contrast).index(contrast)))
+        noise = float(look.uniform(*settings.noise))
         if contrast == "T1w":
             placed = heads.geometry(rng, (1.0, 1.0, 1.0))
             grid = heads.ScanGeometry(shape=placed.shape, affine=placed.affine, pose=where.pose)
         else:
             grid = where
-        scan, sequence = heads.acquire(rng, subject, contrast, grid, noise=noise)
+        scan, sequence = heads.acquire(rng, subject, contrast, grid, look=look, noise=noise)
         labels = None if contrast == "T1w" else heads.epvs_labels(subject, grid)
         write_scan(place, scan, grid.affine, sequence, truth=truth, labels=labels)
     full = heads.geometry(rng, (1.0, 1.0, 1.0))

@@ -168,6 +168,7 @@ def acquire(
     contrast: Contrast,
     where: ScanGeometry,
     *,
+    look: np.random.Generator,
     noise: float = 0.03,
     bias: float = 0.06,
     texture: Texture | None = None,
@@ -177,13 +178,15 @@ def acquire(
     Parameters
     ----------
     rng
-        Source of randomness.
+        Source of randomness of this scan alone: receive field and noise.
     subject
         Who.
     contrast
         BIDS suffix.
     where
         Voxels and pose.
+    look
+        Source of what scans of one person with one protocol share: timing, intensities and texture.
     noise
         1 / SNR in white matter.
     bias
@@ -198,20 +201,28 @@ def acquire(
     sequence
         The timing drawn for it.
     """
-    intensities, sequence = draw_intensities(rng, contrast, subject.relaxation, jitter=0.02)
+    intensities, sequence = draw_intensities(look, contrast, subject.relaxation, jitter=0.02)
     gradient = iron_gradient(sequence, subject.relaxation, subject.iron)
     kind = replace(texture or Texture(), gradient=gradient)
-    head = _spread(paint(rng, subject.head, intensities, kind), HEAD, where.voxel_size)
-    fine = paint(rng, subject.region, intensities, kind)
-    fluid = float(intensities[TISSUES.index("csf")])
-    if contrast != "T1w":
-        fluid = fluid_level(intensities, 1.4)
-    add_lesions(fine, subject.lesions, REGION, fluid=fluid)
+    head = _spread(paint(look, subject.head, intensities, kind), HEAD, where.voxel_size)
+    fine = paint(look, subject.region, intensities, kind)
+    if contrast == "T1w":
+        fluid, lesions = float(intensities[TISSUES.index("csf")]), [_on_t1w(x) for x in subject.lesions]
+    else:
+        fluid, lesions = fluid_level(intensities, 1.4), list(subject.lesions)
+    add_lesions(fine, lesions, REGION, fluid=fluid)
     fine = _spread(fine, REGION, where.voxel_size)
     weight = sample(_window(REGION), REGION, where)
     clean = sample(head, HEAD, where) * (1 - weight) + sample(fine, REGION, where) * weight
     clean *= np.exp(np.float32(bias) * operators.smooth_field(rng, where.shape, 40 / min(where.voxel_size)))
     return rician(rng, clean, noise), sequence
+
+
+def _on_t1w(lesion: Lesion) -> Lesion:
+    """Darken what is brighter than white matter on PDw and T2w because its T1 and T2 are longer."""
+    if lesion.kind in ("hyperintensity", "bridge"):
+        return replace(lesion, level=1 / lesion.level)
+    return lesion
 
 
 def segmentation(subject: Subject, where: ScanGeometry) -> NDArray[np.int16]:
@@ -234,8 +245,27 @@ def in_scanner(where: ScanGeometry, points: NDArray[np.float64]) -> NDArray[np.f
 
 
 def epvs_labels(subject: Subject, where: ScanGeometry) -> NDArray[np.uint8]:
-    """Label image: 1 + index of the EPVS that fills a voxel."""
+    """Label image: 1 + index of the EPVS that fills a voxel; every EPVS (of at most 255) has one or more."""
     canvas = np.ones(REGION.shape, np.float32)
     labels = add_lesions(canvas, subject.epvs, REGION, fluid=2.0)
     grown = ndimage.grey_dilation(labels, size=3) if max(where.voxel_size) > 1.5 else labels
-    return sample(grown.astype(np.float32), REGION, where, nearest=True).astype(np.uint8)
+    sampled = sample(grown.astype(np.float32), REGION, where, nearest=True).astype(np.uint8)
+    _label_the_missed(sampled, subject, where)
+    return sampled
+
+
+def _label_the_missed(labels: NDArray[np.uint8], subject: Subject, where: ScanGeometry) -> None:
+    """Give each EPVS that no voxel's centre meets the nearest voxel that others can spare, in place."""
+    sizes = np.bincount(labels.ravel(), minlength=len(subject.epvs) + 1)
+    to_voxel = np.linalg.inv(where.affine)
+    around = np.indices((7, 7, 7)).reshape(3, -1).T - 3
+    for index in np.flatnonzero(sizes[1:] == 0):
+        centre = in_scanner(where, subject.epvs[index].tube.centre[None])[0]
+        centre = to_voxel[:3, :3] @ centre + to_voxel[:3, 3]
+        near = np.rint(centre).astype(int) + around
+        near = near[((near >= 0) & (near < labels.shape)).all(axis=1)]
+        near = near[sizes[labels[tuple(near.T)]] > 1]
+        voxel = tuple(near[np.linalg.norm((near - centre) * where.voxel_size, axis=1).argmin()])
+        sizes[labels[voxel]] -= 1
+        sizes[index + 1] = 1
+        labels[voxel] = index + 1

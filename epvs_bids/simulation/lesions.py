@@ -107,7 +107,7 @@ class Mimics:
         Faint round patches, a few per cent brighter or darker.
     tract
         Mean fraction by which the corticospinal tract is brighter than the white matter around it (Yagishita
-        et al. 1994, AJNR 15:559); 0: as bright.
+        et al. 1994, Radiology 191:455); 0: as bright.
     """
 
     lacunes: float = 0.6

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,14 @@ from numpy.typing import NDArray
 from epvs_bids import __version__
 from epvs_bids.anatomy.image_files import write_image
 from epvs_bids.anatomy.images import save_volume
-from epvs_bids.files import atomic_write, make_folder, write_json, write_text, write_tsv
+from epvs_bids.errors import UsageError
+from epvs_bids.files import atomic_write, cannot_create, make_folder, write_json, write_text, write_tsv
 from epvs_bids.simulation.contrast import Sequence
 
 _SCALE = 400.0
 """Grey levels of white matter."""
+_DESCRIPTION = "dataset_description.json"
+_INCOMPLETE = ".incomplete"
 
 PARTICIPANTS: dict[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
@@ -70,6 +75,43 @@ class Place:
     def anat(self, root: Path) -> Path:
         """Create and return `root/sub-X[/ses-Y]/anat`."""
         return make_folder(root / self.participant / (self.session or "") / "anat")
+
+
+@contextmanager
+def whole_dataset(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder in `out` whose content moves up into `out` when the block ends well.
+
+    What an interrupted block has left there is removed. The folder is in `out`, not beside it, so that `out`
+    may be a mount of a container, and its parent read-only.
+
+    Parameters
+    ----------
+    out
+        Folder of the data set; created.
+
+    Raises
+    ------
+    UsageError
+        `out` is a file, or holds anything but what an interrupted block has left.
+    CannotCreateError
+        No permission, no space.
+    """
+    aside = out / _INCOMPLETE
+    if out.exists() and (not out.is_dir() or any(path != aside for path in out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder. Choose another folder or remove it.")
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        make_folder(aside)
+    except OSError as error:
+        raise cannot_create(aside, error) from error
+    try:
+        yield aside
+        # The description last: without it, nobody takes the folder for a data set.
+        for path in sorted(aside.iterdir(), key=lambda path: path.name == _DESCRIPTION):
+            path.replace(out / path.name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_scan(
@@ -139,7 +181,7 @@ def write_dataset(out: Path, people: pd.DataFrame, scans: pd.DataFrame, settings
     """
     tool = {"Name": "epvs-simulate", "Version": __version__}
     write_json(
-        out / "dataset_description.json",
+        out / _DESCRIPTION,
         {
             "Name": "Simulated scans with known enlarged perivascular spaces",
             "BIDSVersion": "1.10.0",
@@ -165,7 +207,7 @@ def write_dataset(out: Path, people: pd.DataFrame, scans: pd.DataFrame, settings
     write_json(truth / "settings.json", dict(settings))
     for name in ("simulation", "freesurfer"):
         write_json(
-            out / "derivatives" / name / "dataset_description.json",
+            out / "derivatives" / name / _DESCRIPTION,
             {
                 "Name": f"Simulated {name}",
                 "BIDSVersion": "1.10.0",
