@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOGGER = logging.getLogger(__name__)
+from epvs_bids.errors import EPVSError
+from epvs_bids.files import read_json
 
 _IN_MRI = (
     ("aparc.DKTatlas+aseg.deep.mgz", "FastSurfer"),
@@ -80,7 +80,8 @@ def find_existing(directories: Sequence[Path], *, participant: str, session: str
     Returns
     -------
     search
-        The first that is finished, those of the same session before those of the participant as a whole.
+        The first that is finished, those of the same session before those of the participant as a whole; none
+        of another session, and no labels that this app wrote itself.
     """
     names = [f"sub-{participant}"]
     if session is not None:
@@ -146,17 +147,39 @@ def _in_subject(folder: Path) -> Existing | None:
 
 def _in_bids(folder: Path, participant: str, session: str | None) -> Existing | None:
     """Look for label images under BIDS names, and for SynthSeg's `*_synthseg`."""
-    prefix = f"sub-{participant}" + (f"_ses-{session}" if session and folder.name.startswith("ses-") else "")
-    for place in (folder / "anat", folder):
-        for path in sorted(place.glob(f"{prefix}*.nii.gz")) + sorted(place.glob(f"{prefix}*.mgz")):
-            stem = path.name.lower().partition(".")[0]
-            if "_space-mni" in stem or "_hemi-" in stem:
-                continue
-            in_t1w = "t1w" in stem.removeprefix(prefix.lower())
-            if "synthseg" in stem:
-                return Existing(path, "SynthSeg", in_t1w=in_t1w)
-            if "samseg" in stem:
-                return Existing(path, "SAMSEG", in_t1w=in_t1w)
-            if stem.endswith(("desc-aseg_dseg", "desc-aparcaseg_dseg")):
-                return Existing(path, "FreeSurfer", in_t1w=True)
+    for path in _of_session(folder, participant, session):
+        stem = path.name.lower().partition(".")[0]
+        if "_space-mni" in stem or "_hemi-" in stem:
+            continue
+        in_t1w = "_t1w" in stem
+        if "synthseg" in stem:
+            return Existing(path, "SynthSeg", in_t1w=in_t1w)
+        if "samseg" in stem:
+            return Existing(path, "SAMSEG", in_t1w=in_t1w)
+        if stem.endswith(("desc-aseg_dseg", "desc-aparcaseg_dseg")) and not _is_own(path):
+            # The T1w of fMRIPrep and sMRIPrep: the mean of all sessions', or that of another session.
+            image = path.with_name(path.name.rpartition("_desc-")[0] + "_desc-preproc_T1w.nii.gz")
+            reference = image if image.is_file() else None
+            return Existing(path, "FreeSurfer", reference, in_t1w=reference is None)
     return None
+
+
+def _of_session(folder: Path, participant: str, session: str | None) -> list[Path]:
+    """Return a participant's images: this session's, then those that name none; another session's never."""
+    paths = [
+        path
+        for place in (folder / "anat", folder)
+        for kind in ("nii.gz", "mgz")
+        for path in sorted(place.glob(f"sub-{participant}*.{kind}"))
+    ]
+    own = [path for path in paths if session is not None and f"_ses-{session}_" in path.name]
+    return own + [path for path in paths if "_ses-" not in path.name]
+
+
+def _is_own(labels: Path) -> bool:
+    """Tell whether this app wrote labels: were they read back, no run would find its results unchanged."""
+    try:
+        sidecar = read_json(labels.with_name(labels.name.partition(".")[0] + ".json"))
+    except EPVSError:
+        return False
+    return str(sidecar.get("SoftwareVersions")).startswith("epvs-bids ")

@@ -75,10 +75,11 @@ def load_volume(path: Path, *, volume: int | None = None) -> Volume:
     MissingInputError
         No such file, or a link (of git-annex, say) whose content is not here.
     BadDataError
-        Empty, truncated, damaged, no image, too small or too large, 4D, not a number, constant, or with a
-        geometry that contradicts itself. Names the file and what to do.
+        Empty, truncated, damaged, no image, too small or too large, 4D, in colour or complex, not a number,
+        constant, or with a geometry that contradicts itself. Names the file and what to do.
     """
     image = open_image(path)
+    _check_type(path, image)
     shape = _checked_shape(path, tuple(int(n) for n in image.shape), volume)
     affine, warnings = _checked_affine(path, image)
     data = _values(path, image, volume, np.float32)
@@ -111,11 +112,12 @@ def load_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Matr
         As `load_volume`; an image without any label is refused too.
     """
     image = open_image(path)
+    _check_type(path, image)
     _checked_shape(path, tuple(int(n) for n in image.shape), None)
     affine, _ = _checked_affine(path, image)
     values = _values(path, image, None, None if _holds_integers(image) else np.float32)
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)) or low == high == 0:
+    low, high = _extremes(path, values)
+    if low == high == 0:
         raise BadDataError(f"{path}: holds no labels. Remove the file or make the segmentation anew.")
     whole = values if values.dtype.kind in "iu" else np.rint(values)
     copy = not values.flags.writeable
@@ -208,12 +210,29 @@ def _values(path: Path, image: SpatialImage, volume: int | None, dtype: DTypeLik
         ) from error
 
 
-def _check_values(path: Path, data: NDArray[np.float32]) -> None:
-    """Refuse images that hold no signal."""
+def _check_type(path: Path, image: SpatialImage) -> None:
+    """Refuse voxels that are not one real number each."""
+    kind = image.get_data_dtype().kind
+    if kind not in "iuf":
+        what = "complex values" if kind == "c" else "colours"
+        raise BadDataError(
+            f"{path}: holds {what} where one real number a voxel is expected. Convert it to a magnitude or "
+            "grey-value image."
+        )
+
+
+def _extremes(path: Path, data: NDArray[Any]) -> tuple[float, float]:
+    """Return the smallest and the largest value; refuse images with voxels that are not a number."""
     low, high = float(data.min()), float(data.max())
     if not np.isfinite(low) or not np.isfinite(high):
         bad = int(np.count_nonzero(~np.isfinite(data)))
         raise BadDataError(f"{path}: {bad} voxels are not a number. Set them to 0 if they are background.")
+    return low, high
+
+
+def _check_values(path: Path, data: NDArray[np.float32]) -> None:
+    """Refuse images that hold no signal."""
+    low, high = _extremes(path, data)
     if low == high:
         raise BadDataError(f"{path}: every voxel is {low:g}: an empty image. Convert the scan again.")
 

@@ -38,7 +38,11 @@ _RIM = 3.0
 _LEAST_DICE = 0.6
 _LEAST_INFORMATION = 0.05
 _LARGEST_OFFSET = 15.0
-_MOST_TURNED = 1.0
+_MOST_TURNED = 0.85
+MIRRORED = (
+    "the labels are a mirror image of a brain's; the orientation in the header of the scan or of the labels "
+    "is wrong"
+)
 
 
 @dataclass(frozen=True)
@@ -283,7 +287,7 @@ def check_registration(
         Failed where the brain masks overlap by a Dice below 0.6 in the part that the scan covers, where the
         structures lie more than 15 mm (root mean square) from where MNI space has them, or where mutual
         information is below 0.05 nats; also where the labels are a mirror image, or where a half turn leaves
-        as much mutual information and more: labels that are flipped agree with themselves. All
+        more than 0.85 of the mutual information: labels that are flipped agree with themselves. All
         thresholds are ours; docs/segmentation.md has what was measured.
     """
     if not np.isfinite(transform.matrix).all():
@@ -300,10 +304,7 @@ def check_registration(
     offset = _landmark_offset(transform, centres)
     reason = ""
     if mirrored(centres):
-        reason = (
-            "the labels are a mirror image of a brain's; "
-            "the orientation in the header of the scan or of the labels is wrong"
-        )
+        reason = MIRRORED
     elif overlap < _LEAST_DICE:
         reason = (
             f"the brain is misplaced: its overlap with the template is {overlap:.2f}, below {_LEAST_DICE}"
@@ -311,7 +312,7 @@ def check_registration(
     elif offset > _LARGEST_OFFSET:
         reason = f"the structures lie {offset:.0f} mm from where MNI space has them"
     elif transform.turned > _MOST_TURNED:
-        reason = "the scan fits the template better after a half turn: its labels lie the wrong way round"
+        reason = "the scan fits the template as well after a half turn: its labels lie the wrong way round"
     elif transform.metric < _LEAST_INFORMATION:
         reason = f"scan and template share too little information ({transform.metric:.3f} nats)"
     return RegistrationCheck(passed=not reason, reason=reason, dice=overlap, metric=transform.metric)

@@ -14,13 +14,17 @@ from epvs_bids.anatomy import freesurfer
 from epvs_bids.anatomy.existing import Existing, find_existing
 from epvs_bids.anatomy.grid import Grid, Matrix, as_shape, resample_to_grid
 from epvs_bids.anatomy.images import Volume, load_labels, load_volume
+from epvs_bids.anatomy.initialisation import LANDMARKS, centres_of, mirrored
 from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask, largest_components
-from epvs_bids.anatomy.registration import register_rigid
+from epvs_bids.anatomy.registration import MIRRORED, RigidTransform, register_rigid
 from epvs_bids.anatomy.samseg import run_samseg
 from epvs_bids.anatomy.synthseg import run_synthseg
 from epvs_bids.errors import BadDataError, MissingInputError, TryAgainError, UsageError
 
 _LOGGER = logging.getLogger(__name__)
+
+_LEAST_INFORMATION = 0.2
+"""Nats that two images of one person must share, registered; docs/segmentation.md has what was measured."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def segment(
     Raises
     ------
     MissingInputError, BadDataError, TryAgainError
-        There is no result, a program is missing or failed, or the result is still being made.
+        There is no result, a program is missing or failed, or the result is still being made; it can't be
+        laid on the scan, or is a mirror image.
     UsageError
         Unknown choice.
     """
@@ -157,13 +162,15 @@ def _finish(scan: Volume, result: Existing, *, t1w: Path | None, notes: list[str
         if t1w is None:
             raise MissingInputError(f"{result.labels} lies in the space of a T1w scan that is not there.")
         reference = t1w
-    here = _bring_to_scan(labels, affine, scan, reference=reference, notes=notes)
+    here = _bring_to_scan(result.labels, labels, affine, scan, reference=reference, notes=notes)
     here, dropped = largest_components(here)
     if dropped:
         told = ", ".join(f"{name} {count}" for name, count in dropped.items())
         notes.append(f"the largest part of each structure was kept; voxels dropped: {told}")
     if not basal_ganglia_mask(here).any():
         raise BadDataError(f"{result.labels}: no basal ganglia inside the scan {scan.path.name}.")
+    if mirrored(centres_of(here, scan.affine, LANDMARKS)):
+        raise BadDataError(f"{result.labels}, on {scan.path.name}: {MIRRORED}.")
     _LOGGER.info("Labels of %s from %s (%s)", scan.path.name, result.program, result.labels)
     return Segmentation(here, scan.affine, result.program, notes, [result.labels])
 
@@ -174,6 +181,7 @@ def _same_grid(labels: NDArray[np.integer], affine: Matrix, scan: Volume) -> boo
 
 
 def _bring_to_scan(
+    path: Path,
     labels: NDArray[np.integer],
     affine: Matrix,
     scan: Volume,
@@ -186,15 +194,7 @@ def _bring_to_scan(
         return labels
     transform: Matrix = np.eye(4)
     if reference is not None:
-        image = load_volume(reference)
-        mask = resample_to_grid(
-            brain_mask(labels),
-            affine,
-            np.eye(4),
-            Grid(as_shape(np.array(image.data.shape)), image.affine),
-            order=0,
-        )
-        found = register_rigid(image, scan, fixed_mask=mask > 0)
+        found = _register(path, brain_mask(labels), affine, scan, reference)
         transform = found.inverse().matrix
         notes.append(
             f"labels were brought from {reference.name} to the scan by rigid registration "
@@ -203,3 +203,25 @@ def _bring_to_scan(
     grid = Grid(as_shape(np.array(scan.data.shape)), scan.affine)
     here = resample_to_grid(labels, affine, transform, grid, order=0)
     return np.rint(here).astype(labels.dtype)
+
+
+def _register(
+    path: Path, brain: NDArray[np.bool_], affine: Matrix, scan: Volume, reference: Path
+) -> RigidTransform:
+    """Lay the image that was segmented on the scan; refuse a pair that does not belong together."""
+    image = load_volume(reference)
+    grid = Grid(as_shape(np.array(image.data.shape)), image.affine)
+    mask = resample_to_grid(brain, affine, np.eye(4), grid, order=0) > 0
+    if not mask.any():
+        raise BadDataError(
+            f"{path}: its labels lie outside {reference}, which is taken for the image that was segmented. "
+            "Remove one of them, or make the segmentation anew."
+        )
+    found = register_rigid(image, scan, fixed_mask=mask)
+    if found.metric < _LEAST_INFORMATION:
+        raise BadDataError(
+            f"{path}: its image {reference} could not be laid on the scan {scan.path.name}: they share too "
+            f"little information ({found.metric:.3f} nats). See whether both show the same person, and "
+            "correct the orientation in their headers."
+        )
+    return found

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from epvs_bids.anatomy.existing import find_existing
+from epvs_bids.bids.derivatives import image_sidecar
+from epvs_bids.files import write_json
 
 
 def touch(root: Path, *names: str) -> None:
@@ -62,6 +64,15 @@ def touch(root: Path, *names: str) -> None:
             "smriprep/sub-1/anat/sub-1_desc-aseg_dseg.nii.gz",
             None,
         ),
+        (
+            [
+                "fmriprep/sub-1/anat/sub-1_run-1_desc-aseg_dseg.nii.gz",
+                "fmriprep/sub-1/anat/sub-1_run-1_desc-preproc_T1w.nii.gz",
+            ],
+            "FreeSurfer",
+            "fmriprep/sub-1/anat/sub-1_run-1_desc-aseg_dseg.nii.gz",
+            "fmriprep/sub-1/anat/sub-1_run-1_desc-preproc_T1w.nii.gz",
+        ),
     ],
 )
 def test_layouts(tmp_path: Path, files: list[str], program: str, labels: str, reference: str | None) -> None:
@@ -98,6 +109,33 @@ def test_same_session_first_then_the_participant(tmp_path: Path) -> None:
     assert second is not None
     assert second.labels.parts[-3] == "sub-1_ses-b"
     assert find_existing([tmp_path], participant="11", session=None).found is None
+
+
+@pytest.mark.parametrize(
+    ("session", "name"),
+    [
+        ("2", "sub-1_ses-2_T2w_synthseg.nii.gz"),
+        ("12", "sub-1_T2w_synthseg.nii.gz"),
+        (None, "sub-1_T2w_synthseg.nii.gz"),
+    ],
+)
+def test_labels_of_another_session_are_not_taken(tmp_path: Path, session: str | None, name: str) -> None:
+    for other in ("1", "2"):
+        touch(tmp_path, f"synthseg/sub-1/sub-1_ses-{other}_T2w_synthseg.nii.gz")
+    touch(tmp_path, "synthseg/sub-1/sub-1_T2w_synthseg.nii.gz")
+    found = find_existing([tmp_path], participant="1", session=session).found
+    assert found is not None
+    assert found.labels.name == name
+
+
+def test_an_earlier_output_is_not_read_back(tmp_path: Path) -> None:
+    labels = tmp_path / "epvs" / "sub-1" / "anat" / "sub-1_desc-aseg_dseg.nii.gz"
+    sidecar = labels.with_name("sub-1_desc-aseg_dseg.json")
+    touch(labels.parent, labels.name)
+    write_json(sidecar, image_sidecar("Labels", sources=[], res=None, skull_stripped=False))
+    assert find_existing([tmp_path], participant="1", session=None).found is None
+    write_json(sidecar, {"Sources": []})
+    assert find_existing([tmp_path], participant="1", session=None).found is not None
 
 
 def test_half_finished_and_running_subjects_are_passed_over(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -126,6 +127,21 @@ def test_not_a_number(tmp_path: Path, value: float, words: str) -> None:
         load_volume(write(tmp_path / "scan.nii.gz", data))
 
 
+@pytest.mark.parametrize("load", [load_volume, load_labels])
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        (np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]), r"scan\.nii\.gz: holds colours"),
+        (np.dtype(np.complex64), r"scan\.nii\.gz: holds complex values"),
+    ],
+)
+def test_voxels_of_more_than_one_number(
+    tmp_path: Path, load: Callable[[Path], object], dtype: np.dtype, words: str
+) -> None:
+    with pytest.raises(BadDataError, match=words):
+        load(write(tmp_path / "scan.nii.gz", np.ones(SHAPE, dtype)))
+
+
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_constant(tmp_path: Path, value: float) -> None:
     with pytest.raises(BadDataError, match="every voxel is"):
@@ -193,6 +209,9 @@ def test_labels(tmp_path: Path) -> None:
     write(tmp_path / "none.nii.gz", np.zeros(SHAPE, np.int16))
     with pytest.raises(BadDataError, match="holds no labels"):
         load_labels(tmp_path / "none.nii.gz")
+    holes = np.where(labels == 0, np.nan, labels).astype(np.float32)
+    with pytest.raises(BadDataError, match=rf"holes.nii.gz: {labels.size - 1} voxels are not a number"):
+        load_labels(write(tmp_path / "holes.nii.gz", holes))
 
 
 @pytest.mark.real

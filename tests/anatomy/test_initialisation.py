@@ -64,6 +64,20 @@ def test_coarse_search_finds_turns_and_shifts() -> None:
     assert np.linalg.norm(difference[:3, 3]) < 8
 
 
+@pytest.mark.parametrize("n_slices", [8, 3])
+def test_the_search_stays_in_place_where_little_was_scanned(n_slices: int) -> None:
+    fixed = blob()
+    first = 18 - n_slices // 2
+    part = (slice(None), slice(None), slice(first, first + n_slices))
+    affine = fixed.affine.copy()
+    affine[2, 3] += 3 * first
+    moving = Thin(fixed.data[part], fixed.mask[part], affine)
+    share = fixed.mask[part].sum() / fixed.mask.sum()
+    assert share < 0.45
+    np.testing.assert_array_equal(coarse_search(fixed, moving), np.eye(4))
+    assert (mutual_information(fixed, moving, np.eye(4)) > 1) == (share > 0.2)
+
+
 def test_landmarks_give_the_transform_back() -> None:
     truth = rotation_about(np.array([0.0, 10, 20]), (-20.0, 20.0, 20.0))
     truth[:3, 3] += (30, -30, 30)

@@ -8,9 +8,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from nilearn.datasets import load_mni152_template
 
 from epvs_bids.anatomy.images import load_labels, load_volume, save_volume
-from epvs_bids.anatomy.initialisation import rotation_about
+from epvs_bids.anatomy.initialisation import LANDMARKS, rotation_about
 from epvs_bids.anatomy.labels import basal_ganglia_mask, dice
 from epvs_bids.anatomy.samseg import COMMAND_VARIABLE, find_samseg
 from epvs_bids.anatomy.segmentation import segment
@@ -148,6 +149,42 @@ def test_labels_beside_the_scan(scan: Path, head: Head, tmp_path: Path) -> None:
     labels = np.asarray(head[1].dataobj).astype(np.int32)
     save_volume(tmp_path / "derivatives" / "sub-1" / "sub-1_T2w_synthseg.nii.gz", labels, far, np.int32)
     with pytest.raises(BadDataError, match="no basal ganglia inside the scan"):
+        segment(load_volume(scan), **arguments(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("millimetres", "words"), [(0, "share too little information"), (1000, "lie outside")]
+)
+def test_labels_and_an_image_that_do_not_belong_together(
+    scan: Path, head: Head, tmp_path: Path, millimetres: float, words: str
+) -> None:
+    mri = tmp_path / "derivatives" / "sub-1" / "mri"
+    mri.mkdir(parents=True)
+    noise = np.random.default_rng(0).uniform(1, 100, head[0].shape).astype(np.float32)
+    affine = head[1].affine.copy()
+    affine[:3, 3] += millimetres
+    nib.MGHImage(noise, affine).to_filename(mri / "orig.mgz")
+    affine = head[1].affine.copy()
+    affine[:3, 3] += 1  # else they lie on the scan's own grid
+    nib.MGHImage(np.asarray(head[1].dataobj).astype(np.int32), affine).to_filename(mri / "aseg.mgz")
+    with pytest.raises(BadDataError, match=rf"aseg\.mgz.*{words}") as caught:
+        segment(load_volume(scan), **arguments(tmp_path))
+    assert "orig.mgz" in str(caught.value)
+
+
+def test_labels_that_are_a_mirror_image(scan: Path, head: Head, tmp_path: Path) -> None:
+    """They are refused before any registration to MNI space, which may be left out."""
+    labels = np.asarray(head[1].dataobj).astype(np.int32)
+    to_index = np.linalg.inv(load_mni152_template(resolution=3).affine)
+    for label, place in LANDMARKS.items():
+        x, y, z = np.rint(to_index[:3, :3] @ place + to_index[:3, 3]).astype(int)
+        labels[labels == label] = 2
+        labels[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2] = label
+    path = tmp_path / "derivatives" / "sub-1" / "sub-1_T2w_synthseg.nii.gz"
+    save_volume(path, labels, head[1].affine, np.int32)
+    assert segment(load_volume(scan), **arguments(tmp_path)).source == "SynthSeg"
+    save_volume(path, labels[:, :, ::-1], head[1].affine, np.int32)
+    with pytest.raises(BadDataError, match=r"T2w_synthseg.*mirror image"):
         segment(load_volume(scan), **arguments(tmp_path))
 
 
