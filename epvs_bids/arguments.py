@@ -10,7 +10,8 @@ from typing import Any, NoReturn, cast
 
 from epvs_bids import __version__
 from epvs_bids.errors import MissingInputError, UnknownLevelError, UsageError
-from epvs_bids.settings import GroupSettings, Level, Settings, TrainingSettings, available_cores
+from epvs_bids.resources import available_cores
+from epvs_bids.settings import GroupSettings, Level, Settings, TrainingSettings
 
 EXAMPLES = """\
 examples:

@@ -70,7 +70,8 @@ def methods_text(
     Parameters
     ----------
     segmentations
-        What the segmentations were made with, as scans' results say (`samseg`, `freesurfer` …).
+        What the segmentations were made with, as scans' results say (`samseg`, `freesurfer` …), or, before
+        there are any, the choice of `--segmentation`; `existing` names no program.
     template
         The template's name; None where scans were not registered.
     model
@@ -111,6 +112,8 @@ def methods_text(
 
 
 def _segmentation_sentence(segmentations: Sequence[str], cite: Callable[..., str]) -> str:
+    if list(segmentations) == ["existing"]:
+        return "Existing segmentations of brain structures were used."
     keys = [key for key in _SEGMENTERS if any(key in one.lower() for one in segmentations)] or ["samseg"]
     names = " or ".join(f"{_SEGMENTERS[key]} {cite(key)}" for key in keys)
     return f"Brain structures were segmented with {names}."

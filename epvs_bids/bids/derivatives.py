@@ -7,7 +7,8 @@ judge the registration by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from urllib.parse import quote
 
 from epvs_bids import __version__
 from epvs_bids.bids.scan import Scan
+from epvs_bids.errors import EPVSError
+from epvs_bids.files import read_json
 
 RESOLUTIONS = {
     "05": "0.5 mm isotropic: the box that the network sees, around the basal ganglia",
@@ -22,6 +25,13 @@ RESOLUTIONS = {
 }
 NATIVE_SPACE = "scanner"
 """What `space-` says where scans are not brought to a template."""
+
+_SOFTWARE = "epvs-bids"
+_SIDECAR = re.compile(
+    r"(?:space-(?P<space>[A-Za-z0-9]+)_res-(?:05|1)_)?(?:label-BG_)?desc-"
+    r"(?:(?:preproc|roi|saliency)_(?P<suffix>PDw|T2w)|smooth_probseg|brain_mask|aseg_dseg|epvs_scores)\.json"
+)
+"""How the name of a sidecar of ours goes on behind the entities of the scan."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class ScanOutputs:
     def transform(self, *, inverse: bool = False) -> Path:
         """Return the path of the ITK transform that brings the scan to the template, or its inverse."""
         ends = (self.space, self.scan.suffix) if inverse else (self.scan.suffix, self.space)
-        return self.folder / f"{self.scan.entities}_from-{ends[0]}_to-{ends[1]}_mode-image_xfm.txt"
+        return self._transform(*ends)
 
     @property
     def scores(self) -> Path:
@@ -71,9 +81,51 @@ class ScanOutputs:
         """What became of the scan in the last run: scored, or why not."""
         return self.output_dir / "logs" / "scans" / f"{self.scan.name}.json"
 
+    def leftovers(self, written: Collection[Path]) -> list[Path]:
+        """Return our files of this scan that an earlier run wrote and the last one did not.
+
+        Such are made with other options: of another contrast or template, scores, saliency maps. A file is
+        ours when its sidecar says so, and of this scan when its name holds no other entity of the input.
+
+        Parameters
+        ----------
+        written
+            What the last run wrote.
+
+        Returns
+        -------
+        files
+            Sidecars behind what they describe: where their removal is cut short, the rest is found again.
+        """
+        sidecars = [path for path in sorted(self.folder.glob("*.json")) if path not in written]
+        described = dict.fromkeys(path for sidecar in sidecars for path in self._described(sidecar))
+        return [path for path in described if path not in written and (path.exists() or path.is_symlink())]
+
+    def _described(self, sidecar: Path) -> Iterator[Path]:
+        """Give the files that go with a sidecar of ours, itself last; none for one of anybody else's."""
+        match = _SIDECAR.fullmatch(sidecar.name.removeprefix(f"{self.scan.entities}_"))
+        if match is None or not sidecar.name.startswith(f"{self.scan.entities}_") or not _is_ours(sidecar):
+            return
+        if match["space"] and match["suffix"]:  # transforms have no sidecar of their own
+            ends = (match["suffix"], match["space"])
+            yield from (self._transform(*ends), self._transform(*reversed(ends)))
+        yield sidecar.with_suffix(".tsv" if sidecar.stem.endswith("_scores") else ".nii.gz")
+        yield sidecar
+
+    def _transform(self, start: str, end: str) -> Path:
+        return self.folder / f"{self.scan.entities}_from-{start}_to-{end}_mode-image_xfm.txt"
+
     def _join(self, parts: Mapping[str, str | None]) -> str:
         given = [f"{key}-{value}" for key, value in parts.items() if value]
         return "_".join([self.scan.entities, *given])
+
+
+def _is_ours(sidecar: Path) -> bool:
+    """Tell whether this app wrote a sidecar; one that can't be read is left to whoever did."""
+    try:
+        return str(read_json(sidecar).get("SoftwareVersions")).startswith(f"{_SOFTWARE} ")
+    except EPVSError:
+        return False
 
 
 def raw_uri(bids_dir: Path, path: Path) -> str:
@@ -114,7 +166,7 @@ def image_sidecar(
         "SkullStripped": skull_stripped,
         **resolution,
         **given,
-        "SoftwareVersions": f"epvs-bids {__version__}",
+        "SoftwareVersions": f"{_SOFTWARE} {__version__}",
     }
 
 

@@ -43,11 +43,14 @@ class Unavailable:
         One sentence for the user.
     asked
         Whether the label was asked for, which makes its absence a failure.
+    elsewhere
+        Whether there is a scan in a session that was not asked for.
     """
 
     participant: str
     reason: str
     asked: bool
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,16 @@ def find_scans(
     ]
     layout = _layout(bids_dir, wanted, known, filters, database)
     scans, unavailable = [], list(unknown)
-    found = _by_session(layout, wanted, sessions, filters, CONTRASTS if contrast == "auto" else (contrast,))
+    found = _by_session(layout, wanted, filters, CONTRASTS if contrast == "auto" else (contrast,))
     t1ws = _images(layout, wanted, filters["t1w"])
     for label in wanted:
-        mine = [_scan(choice, t1ws) for choice in found.get(label, [])]
-        scans += mine
+        there = found.get(label, {})
+        mine = [session for session in sorted(there) if not sessions or session in sessions]
+        scans += [_scan(_best(there[session]), t1ws) for session in mine]
         if not mine:
             reason = _why_nothing(bids_dir / f"sub-{label}", sessions, contrast)
-            unavailable.append(Unavailable(label, reason, asked=bool(participants)))
+            asked, elsewhere = bool(participants), bool(there)
+            unavailable.append(Unavailable(label, reason, asked=asked, elsewhere=elsewhere))
     if not scans:
         reasons = "; ".join(f"sub-{one.participant}: {one.reason}" for one in unavailable[:5])
         raise EmptySelectionError(f"The labels and filters select no scan of {bids_dir} ({reasons}).")
@@ -140,30 +145,19 @@ def _images(layout: BIDSLayout, participants: Iterable[str], query: Any) -> dict
 
 
 def _by_session(
-    layout: BIDSLayout,
-    participants: Sequence[str],
-    sessions: Sequence[str],
-    filters: Filters,
-    contrasts: Sequence[str],
-) -> dict[str, list[Path]]:
-    """Choose one image for each session, by participant."""
-    chosen: dict[tuple[str, str], Path] = {}
+    layout: BIDSLayout, participants: Sequence[str], filters: Filters, contrasts: Sequence[str]
+) -> dict[str, dict[str, list[Path]]]:
+    """Gather the usable images of each session, of the first contrast that has any, by participant."""
+    found: dict[str, dict[str, list[Path]]] = {}
     for contrast in contrasts:
         images = _images(layout, participants, filters[contrast.lower()])
-        sorted_by_session: dict[tuple[str, str], list[Path]] = {}
         for label, paths in images.items():
+            sessions: dict[str, list[Path]] = {}
             for path in paths:
-                session = labels_of(path)[1] or ""
-                if not sessions or session in sessions:
-                    sorted_by_session.setdefault((label, session), []).append(path)
-        for key, candidates in sorted_by_session.items():
-            usable = [path for path in candidates if not _is_part(path)]
-            if key not in chosen and usable:
-                chosen[key] = _best(usable)
-    by_participant: dict[str, list[Path]] = {}
-    for (label, _), path in sorted(chosen.items()):
-        by_participant.setdefault(label, []).append(path)
-    return by_participant
+                if not _is_part(path):
+                    sessions.setdefault(labels_of(path)[1] or "", []).append(path)
+            found[label] = sessions | found.get(label, {})
+    return found
 
 
 def _best(candidates: Sequence[Path]) -> Path:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +14,16 @@ import numpy as np
 from nipype.interfaces.base import SimpleInterface
 from numpy.typing import NDArray
 
+from epvs_bids import errors
 from epvs_bids.anatomy.image_files import open_image
 from epvs_bids.anatomy.images import Volume
 from epvs_bids.errors import EPVSError, TryAgainError
-from epvs_bids.files import write_json
+from epvs_bids.files import cannot_create, write_json
 
 FAILURE = "failure.json"
 """Written into a node's folder when it fails; the run's table of results is made from it."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class Stage(SimpleInterface):
@@ -32,7 +39,8 @@ class Stage(SimpleInterface):
         try:
             self._results.update(self.work(folder))
         except Exception as error:
-            write_json(folder / FAILURE, describe_failure(error))
+            with suppress(EPVSError, OSError):  # where the disk is full, the traceback has to tell
+                write_json(folder / FAILURE, describe_failure(error))
             raise
         return runtime
 
@@ -45,6 +53,27 @@ def describe_failure(error: Exception) -> dict[str, Any]:
         return {"reason": " ".join(str(error).split()), "exit_code": error.exit_code}
     reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
     return {"reason": f"{reason} (unexpected: the crash file in logs tells more)", "exit_code": 1}
+
+
+def describe_traceback(lines: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Return what the user is told about an error of which nothing but its traceback is left.
+
+    Parameters
+    ----------
+    lines
+        The traceback; its last line names the error.
+    folder
+        Where the step worked, named where the disk is full.
+    """
+    last = "".join(lines).strip().splitlines()[-1].strip()
+    kind, _, text = last.partition(": ")
+    known = getattr(errors, kind.rpartition(".")[2], None)
+    if isinstance(known, type) and issubclass(known, EPVSError):
+        return describe_failure(known(text))
+    number = re.match(r"\[Errno (\d+)\]", text)
+    if number and int(number[1]) in _FULL:
+        return describe_failure(cannot_create(folder, OSError(int(number[1]), text)))
+    return {"reason": f"{last} (unexpected: the crash file in logs tells more)", "exit_code": 1}
 
 
 def read_checked(path: str) -> Volume:

@@ -1,8 +1,14 @@
-"""The last step of a scan: its derivatives, put into the output folder under their BIDS names."""
+"""The last step of a scan: its derivatives, put into the output folder under their BIDS names.
+
+The folder then holds what the last run of a scan made of it, and nothing that an earlier one made with other
+options: a score must not stand beside another region than its own.
+"""
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +18,11 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, is
 from epvs_bids import __version__
 from epvs_bids.bids.derivatives import ScanOutputs, image_sidecar, own_uri, raw_uri, score_dictionary
 from epvs_bids.bids.scan import Scan
-from epvs_bids.files import atomic_write, read_json, write_json, write_tsv
+from epvs_bids.files import atomic_write, cannot_create, read_json, write_json, write_tsv
 from epvs_bids.interfaces.base import Stage
 from epvs_bids.statistics.potter import potter_class
+
+_LOGGER = logging.getLogger(__name__)
 
 _STRIPPED = "brain-extracted"
 
@@ -50,7 +58,10 @@ class _WriteOutputs(TraitedSpec):
 
 
 class WriteDerivatives(Stage):
-    """Copy results to their places with sidecars; what is there already and the same is left alone."""
+    """Copy results to their places with sidecars; what is there already and the same is left alone.
+
+    What an earlier run wrote of the same scan and this one does not is removed.
+    """
 
     input_spec, output_spec = _WriteInputs, _WriteOutputs
     _always_run = True  # the output folder may have been emptied since
@@ -67,6 +78,7 @@ class WriteDerivatives(Stage):
             writer.copy(given.inverse, outputs.transform(inverse=True))
         if isdefined(given.score):
             self._write_scores(writer)
+        _remove(outputs.leftovers(writer.written), scan.name)
         return {"files": [str(path) for path in writer.written]}
 
     def _write_images(self, writer: _Writer) -> None:
@@ -97,7 +109,11 @@ class WriteDerivatives(Stage):
         smooth = image("probseg", res="05", label="BG", desc="smooth")
         region = image(suffix, res="05", label="BG", desc="roi")
         seen = "Scan × smooth mask / IntensityScale, in [0, 1]: exactly what the network sees"
-        how = {"IntensityScale": facts["scale"], "Preprocessing": given.parameters}
+        how = {
+            "IntensityScale": facts["scale"],
+            "Preprocessing": given.parameters,
+            "FailedChecks": facts["failed"],
+        }
         return [
             (given.preproc, around, f"The scan around the basal ganglia, {units}", {}),
             (given.head, whole, f"The whole scan, {units}", {}),
@@ -166,6 +182,19 @@ class _Writer:
         """Write a sidecar."""
         self.written.append(path)
         write_json(path, content)
+
+
+def _remove(leftovers: Sequence[Path], scan: str) -> None:
+    """Remove what an earlier run left of a scan, and say so."""
+    for path in leftovers:
+        _LOGGER.debug("removes %s", path)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_create(path, error) from error
+    if leftovers:
+        words = "%s: removed %d files that an earlier run had made with other options."
+        _LOGGER.info(words, scan, len(leftovers))
 
 
 def _same(source: Path, copy: Path) -> bool:

@@ -20,7 +20,8 @@ from nipype.pipeline.plugins.base import DistributedPluginBase
 from epvs_bids import stopping
 from epvs_bids.errors import BadDataError, MissingInputError
 from epvs_bids.files import cannot_create, make_folder
-from epvs_bids.settings import Settings, available_memory_gb
+from epvs_bids.resources import available_memory_gb
+from epvs_bids.settings import Settings
 from epvs_bids.workflows.plugin import ProcessPlugin, mended
 
 _LOGGER = logging.getLogger(__name__)

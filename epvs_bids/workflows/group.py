@@ -7,7 +7,8 @@
                    "numbers": {…}, "notes": […], "tables": ["group_agreement.tsv"],
                    "figures": ["figures/group_agreement_scatter.svg"], "seconds": 1.2}, …]}
 
-`group_analyses.tsv` is the same as a table.
+`group_analyses.tsv` is the same as a table. A run replaces the entries of the analyses that it runs, and
+leaves those of the others; version and options are those of the last run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from epvs_bids.analyses import ANALYSES, ON_REQUEST, load_analysis
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, GroupOptions, Study
 from epvs_bids.analyses.descriptions import describe
 from epvs_bids.errors import EPVSError, MissingInputError, UsageError
-from epvs_bids.files import write_json, write_tsv
+from epvs_bids.files import read_json, write_json, write_tsv
 from epvs_bids.settings import Settings
 
 LOGGER = logging.getLogger(__name__)
@@ -37,11 +38,25 @@ LOGGER = logging.getLogger(__name__)
 RESULTS = "group_results.json"
 
 
+_EMPTY: Mapping[str, Any] = {
+    "name": "",
+    "status": "",
+    "reason": "",
+    "summary": "",
+    "numbers": {},
+    "notes": [],
+    "tables": [],
+    "figures": [],
+}
+"""Fields of every entry."""
+
+
 def make_study(settings: Settings) -> Study:
     """Translate the settings of a run into what analyses are given."""
     options = GroupOptions(
         **dataclasses.asdict(settings.group),
         participants=tuple(f"sub-{label}" for label in settings.participant_labels),
+        sessions=tuple(f"ses-{label}" for label in settings.session_labels),
         model=None if settings.model in ("default", "none") else Path(settings.model),
         model_name=settings.training.model_name,
         seed=settings.random_seed,
@@ -123,8 +138,7 @@ def _run_one(name: str, study: Study, *, write: bool) -> _Record:
     """Run one analysis and write what it found, if asked to."""
     LOGGER.info("%s: started", name)
     start = time.perf_counter()
-    entry: dict[str, Any] = {"name": name, "status": "done", "reason": "", "summary": "", "numbers": {}}
-    entry |= {"notes": [], "tables": [], "figures": []}
+    entry: dict[str, Any] = {**_EMPTY, "name": name, "status": "done"}
     exit_code = 0
     try:
         result = load_analysis(name).run(study)
@@ -203,13 +217,27 @@ def _with_ages(scores: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _write_records(records: Sequence[_Record], study: Study) -> None:
-    """Write `group_results.json` and `group_analyses.tsv`."""
-    entries = [record.entry for record in records]
+    """Write `group_results.json` and `group_analyses.tsv`, with the analyses of earlier runs."""
+    found = _earlier(study.output_dir / RESULTS) | {record.entry["name"]: record.entry for record in records}
+    entries = [found[name] for name in ANALYSES if name in found]
     columns = ["name", "status", "reason", "summary", "seconds"]
     table = pd.DataFrame(entries, columns=columns).rename(columns={"name": "analysis"}).replace("", None)
     write_tsv(study.output_dir / "group_analyses.tsv", table, describe(table, {}))
     options = {key: _plain(value) for key, value in dataclasses.asdict(study.options).items()}
     write_json(study.output_dir / RESULTS, {"version": __version__, "options": options, "analyses": entries})
+
+
+def _earlier(path: Path) -> dict[str, dict[str, Any]]:
+    """Read what earlier runs found, by analysis; nothing, with a warning, where that can't be read."""
+    if not path.is_file():
+        return {}
+    try:
+        entries = read_json(path).get("analyses")
+    except EPVSError as error:
+        LOGGER.warning("%s It is written anew, without the analyses of earlier runs.", error)
+        return {}
+    complete = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return {str(entry["name"]): entry for entry in complete if entry.keys() >= _EMPTY.keys()}
 
 
 def _exit_code(records: Sequence[_Record], *, requested: bool) -> int:

@@ -14,7 +14,7 @@ from epvs_bids.bids.derivatives import ScanOutputs
 from epvs_bids.bids.scan import Scan
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import read_json, read_tsv, write_json
-from epvs_bids.interfaces.base import FAILURE
+from epvs_bids.interfaces.base import FAILURE, describe_traceback
 from epvs_bids.progress import Outcome, Progress
 from epvs_bids.workflows.scan import STAGES, scan_workflow_name
 
@@ -72,7 +72,7 @@ class Monitor:
                 if self._clean:
                     shutil.rmtree(Path(node.output_dir()).parent, ignore_errors=True)
         else:
-            failure = _failure(Path(node.output_dir()) / FAILURE)
+            failure = failure_of(node)
             reason = f"{failure['reason']} (while: {stage})"
             outcome = Outcome(name, "failed", reason=reason, exit_code=int(failure["exit_code"]))
             self._finish(outputs, outcome, stage)
@@ -83,11 +83,17 @@ class Monitor:
         write_status(outputs, outcome)
 
 
-def _failure(path: Path) -> Mapping[str, Any]:
+def failure_of(node: Any) -> Mapping[str, Any]:  # noqa: ANN401 - nipype carries no types
+    """Return `reason` and `exit_code` of a node that failed.
+
+    They are as its step left them in a file, else as its traceback ends; with neither, it gave no answer.
+    """
+    folder = Path(node.output_dir())
     try:
-        return {**_NO_ANSWER, **read_json(path)}
+        return {**_NO_ANSWER, **read_json(folder / FAILURE)}
     except EPVSError:
-        return _NO_ANSWER
+        lines = getattr(node, "_traceback", None)
+        return describe_traceback(lines, folder) if lines else _NO_ANSWER
 
 
 def scored_outcome(outputs: ScanOutputs) -> Outcome:

@@ -7,9 +7,10 @@ import logging
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from nipype.pipeline.engine import Node, Workflow
 from rich.console import Console
@@ -32,7 +33,7 @@ from epvs_bids.workflows.engine import (
     configure,
     run_graph,
 )
-from epvs_bids.workflows.monitor import Monitor, write_status
+from epvs_bids.workflows.monitor import Monitor, failure_of, write_status
 from epvs_bids.workflows.plan import Plan, make_plan, work_folder
 from epvs_bids.workflows.scan import STAGES, init_scan_wf
 
@@ -105,13 +106,16 @@ def _locked(settings: Settings, selection: Selection) -> Iterator[tuple[list[Sca
 def _run_scans(
     plan: Plan, scans: Sequence[Scan], console: Console, *, missing: Sequence[str]
 ) -> tuple[list[Outcome], int]:
-    """Run the graph of all scans, then write the pages; however it ends, tell what became of each scan."""
+    """Run the graph of all scans, then write the pages; however it ends, tell what became of each scan.
+
+    Returns the outcomes of the scans, of the pages that could not be written, and the code of a signal.
+    """
     if not scans:
         return [], 0
     settings = plan.settings
     outputs = [ScanOutputs(settings.output_dir, scan, plan.space) for scan in scans]
     slots = max(1, settings.nprocs // settings.omp_nthreads)
-    stopped = 0
+    pages, stopped = list[Outcome](), 0
     with Progress([scan.name for scan in scans], _expected(plan), slots=slots, console=console) as progress:
         monitor = Monitor(scans, outputs, progress, clean=settings.clean_workdir)
         try:
@@ -122,12 +126,12 @@ def _run_scans(
             if complaint and settings.stop_on_first_crash:
                 complaint = "another scan failed (--stop-on-first-crash)"
             _complete(monitor, outputs, complaint or "the run was stopped", 1)
-            _write_pages(settings, sorted({*missing, *(scan.participant for scan in scans)}))
+            pages = _write_pages(settings, sorted({*missing, *(scan.participant for scan in scans)}))
         except Stopped as stop:
             stopped = stop.exit_code
     _write_methods(plan)
     _complete(monitor, outputs, "the run was stopped", stopped)
-    return list(monitor.outcomes.values()), stopped
+    return [*monitor.outcomes.values(), *pages], stopped
 
 
 def init_participants_wf(*, plan: Plan, scans: Sequence[Scan], name: str = "epvs_wf") -> Workflow:
@@ -185,10 +189,10 @@ def _write_run_files(plan: Plan) -> None:
 
 
 def _write_methods(plan: Plan) -> None:
-    """Write the methods paragraph, naming the segmentations that the output folder tells of."""
+    """Write the methods paragraph, naming the segmentations that results tell of, else the choice."""
     settings, model = plan.settings, plan.model
     text = methods_text(
-        segmentations=_segmentations_used(settings.output_dir),
+        segmentations=_segmentations_used(settings.output_dir) or [settings.segmentation],
         template=plan.space if plan.templates else None,
         model=model.name if model else "none",
         n_models=model.networks if model else 0,
@@ -208,33 +212,51 @@ def _segmentations_used(output_dir: Path) -> list[str]:
     return sorted(used)
 
 
-def _write_pages(settings: Settings, participants: Sequence[str]) -> None:
-    """Write the pages of some participants, those only whose content has changed."""
+def _write_pages(settings: Settings, participants: Sequence[str]) -> list[Outcome]:
+    """Write the pages of some participants, those only whose content has changed; tell which failed."""
     output_dir = settings.output_dir
     tables = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
-    cohort = _state([*tables, *output_dir.glob("participants.tsv")])
+    linked = (output_dir / "group.html").is_file()  # whatever it holds, pages link to it
+    cohort = f"{_state([*tables, output_dir / 'participants.tsv'])} {linked}"
     workflow = Workflow(name="pages_wf", base_dir=str(work_folder(settings)))
     for label in participants:
-        own = sorted(path for path in (output_dir / f"sub-{label}").glob("**/*") if path.is_file())
+        own = sorted((output_dir / f"sub-{label}").glob("**/*"))
         own += sorted((output_dir / "logs" / "scans").glob(f"sub-{label}[._]*json"))
         page = ParticipantPage(output_dir=str(output_dir), participant=label, state=f"{cohort} {_state(own)}")
         missing = not (output_dir / f"sub-{label}.html").is_file()
         name = re.sub(r"[^\w-]", lambda odd: f"_{ord(odd[0]):x}_", f"page_{label}")  # nipype allows no other
         workflow.add_nodes([Node(page, name=name, mem_gb=1.0, overwrite=missing or None)])
-    run_graph(workflow, settings, _page_status)
+    failed: dict[str, Outcome] = {}
+
+    def hear(node: Any, status: str) -> None:  # noqa: ANN401 - nipype's status_callback
+        if status == "exception":
+            page = f"sub-{node.inputs.participant}.html"
+            failed[page] = _failed_page(page, **failure_of(node))
+
+    complaint = run_graph(workflow, settings, hear)
+    if complaint and not failed:
+        failed["pages"] = _failed_page("pages", complaint, EPVSError.exit_code)
+    return list(failed.values())
 
 
-def _page_status(node: object, status: str) -> None:
-    if status == "exception":
-        _LOGGER.error("%s could not be written; the crash file in logs tells why.", node)
+def _failed_page(page: str, reason: str, exit_code: int) -> Outcome:
+    remedy = "scores stand; the same command, or --reports-only, writes the page"
+    _LOGGER.error("%s: %s (%s)", page, reason, remedy)
+    return Outcome(page, "failed", reason=f"{reason} ({remedy})", exit_code=exit_code)
 
 
 def _state(paths: Sequence[Path]) -> str:
-    """Return a checksum of names, sizes and times."""
+    """Return a checksum of names, sizes and times of the files among some paths.
+
+    Other jobs write beside this one: their files under way, whose names begin with a dot, do not count, and
+    files may go while they are looked at.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        facts = path.stat()
-        digest.update(f"{path} {facts.st_size} {facts.st_mtime}\n".encode())
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if not path.name.startswith(".") and path.is_file():
+                facts = path.stat()
+                digest.update(f"{path} {facts.st_size} {facts.st_mtime}\n".encode())
     return digest.hexdigest()
 
 
@@ -249,28 +271,34 @@ def _complete(monitor: Monitor, outputs: Sequence[ScanOutputs], why: str, exit_c
 
 
 def _in_order(selection: Selection, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """Sort outcomes as the scans are, and add the participants that have none."""
-    by_scan = {outcome.scan: outcome for outcome in outcomes}
-    found = (by_scan[scan.name] for scan in selection.scans)
-    return (*found, *(_missing(one) for one in selection.unavailable))
+    """Sort outcomes as the scans are, and add the participants that have none; pages come last."""
+    by_name = {outcome.scan: outcome for outcome in outcomes}
+    found = [by_name.pop(scan.name) for scan in selection.scans]
+    return (*found, *(_missing(one) for one in selection.unavailable), *by_name.values())
 
 
 def _write_missing(settings: Settings, selection: Selection) -> list[str]:
     """Leave word of the participants that are there but have no scan, and take back what no longer holds.
 
-    Returns the labels of those without a scan.
+    Returns the labels of those without a scan. Those with one in another session than those asked for are
+    none of them.
     """
+    logs = settings.output_dir / "logs" / "scans"
     sessions = {(scan.participant, scan.session): scan.name for scan in selection.scans}
     for participant, session in sessions:
         home = f"sub-{participant}_ses-{session}" if session else f"sub-{participant}"
-        for path in (settings.output_dir / "logs" / "scans").glob(f"{home}*.json"):
+        for path in logs.glob(f"{home}*.json"):
             old_session = next((part[4:] for part in path.stem.split("_") if part.startswith("ses-")), None)
             mine = path.stem.split("_")[0] == f"sub-{participant}" and old_session == session
             if mine and path.stem not in sessions.values():
                 path.unlink(missing_ok=True)
+    elsewhere = {one.participant for one in selection.unavailable if one.elsewhere}
+    for label in elsewhere | {participant for participant, _ in sessions}:
+        (logs / f"sub-{label}.json").unlink(missing_ok=True)
     missing = []
     for one in selection.unavailable:
-        if (settings.bids_dir / f"sub-{one.participant}").is_dir() and "/" not in one.participant:
+        there = (settings.bids_dir / f"sub-{one.participant}").is_dir() and "/" not in one.participant
+        if there and not one.elsewhere:
             nothing = Scan(one.participant, None, settings.bids_dir / f"sub-{one.participant}")
             write_status(ScanOutputs(settings.output_dir, nothing, NATIVE_SPACE), _missing(one))
             missing.append(one.participant)

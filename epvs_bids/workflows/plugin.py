@@ -14,6 +14,7 @@ import gc
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from traceback import format_exception
+from traceback import format_exception, format_exception_only
 from typing import Any
 
 from nipype import config as nipype_config
@@ -30,8 +31,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
 from epvs_bids import stopping
 from epvs_bids.errors import TryAgainError
-from epvs_bids.files import make_folder, write_json
-from epvs_bids.interfaces.base import FAILURE
+from epvs_bids.files import make_folder
 from epvs_bids.workflows import server
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,6 +45,19 @@ _LOOK = 0.1
 
 _GRACE = 3.0
 """Seconds between asking a process to end and killing it."""
+
+_CANCEL = {
+    "SLURM": "scancel",
+    "PBS": "qdel",
+    "SGE": "qdel",
+    "LSF": "bkill",
+    "OAR": "oardel",
+    "Condor": "condor_rm",
+}
+"""Commands of the schedulers that nipype has plugins for; each takes the numbers of jobs."""
+
+_ANSWER = 60.0
+"""Seconds that a scheduler has to take back its jobs."""
 
 
 class _Stoppable(DistributedPluginBase):
@@ -65,6 +78,15 @@ class _Stoppable(DistributedPluginBase):
     def _get_result(self, taskid: int) -> Any:  # noqa: ANN401
         stopping.check()
         return super()._get_result(taskid)
+
+    def _clean_queue(self, jobid: int, graph: _Node, result: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
+        """Give the node its traceback before the run is told of it: a full disk takes no other word.
+
+        A traceback in one text is nipype's, of a job that left no result.
+        """
+        if result is not None and isinstance(result["traceback"], list):
+            self.procs[jobid]._traceback = result["traceback"]
+        return super()._clean_queue(jobid, graph, result=result)
 
 
 class ProcessPlugin(_Stoppable, MultiProcPlugin):
@@ -132,10 +154,8 @@ class ProcessPlugin(_Stoppable, MultiProcPlugin):
                     return dict(message)
         if alive:
             return None
-        reason = describe_death(node.name, process.exitcode)
-        failure = {"reason": reason, "exit_code": TryAgainError.exit_code}
-        write_json(Path(node.output_dir()) / FAILURE, failure)
-        return {"result": None, "traceback": [reason], "taskid": taskid}
+        death = TryAgainError(describe_death(node.name, process.exitcode))
+        return {"result": None, "traceback": format_exception_only(death), "taskid": taskid}
 
     def _clear_task(self, taskid: int) -> None:
         process, connection, _ = self._tasks.pop(taskid)
@@ -168,7 +188,7 @@ def mended(kind: type[PluginBase]) -> type[PluginBase]:
     """Return a plugin of nipype's that survives a job without a result, and ends soon after a signal.
 
     A job that was killed leaves no result file. Nipype's report of that adds a list to a text, and the error
-    of that ended the whole run.
+    of that ended the whole run. What ends a run before its jobs are done cancels these.
 
     Parameters
     ----------
@@ -179,12 +199,37 @@ def mended(kind: type[PluginBase]) -> type[PluginBase]:
         return kind
 
     class Mended(_Stoppable, kind):
+        def run(self, graph: _Node, config: _Node, updatehash: bool = False) -> None:
+            try:
+                super().run(graph, config, updatehash=updatehash)
+            except BaseException:
+                # Nipype takes a job off this list when it has its result.
+                _cancel(kind.__name__.removesuffix("Plugin"), list(getattr(self, "_pending", ())))
+                raise
+
         def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
             if result is not None and isinstance(result["traceback"], str):
                 result = {**result, "traceback": result["traceback"].splitlines(keepends=True)}
             return super()._report_crash(node, result=result)
 
     return Mended
+
+
+def _cancel(scheduler: str, jobs: Sequence[object]) -> None:
+    """Ask a scheduler to take back jobs, and say so; where it does not, say which may run on."""
+    if not jobs or scheduler not in _CANCEL:
+        return
+    command = [_CANCEL[scheduler], *map(str, jobs)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER)
+        complaint = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        complaint = str(error)
+    if complaint:
+        words = "Jobs of this run may go on (%s): look at the queue, and give `%s`."
+        _LOGGER.warning(words, complaint, " ".join(command))
+    else:
+        _LOGGER.info("Cancelled the jobs of this run: %s.", " ".join(command))
 
 
 def describe_death(name: str, exit_code: int | None) -> str:

@@ -10,6 +10,7 @@ from epvs_bids.bids.boilerplate import methods_text
 from epvs_bids.bids.dataset import dataset_description, write_dataset_files
 from epvs_bids.bids.derivatives import ScanOutputs, image_sidecar, own_uri, raw_uri, score_dictionary
 from epvs_bids.bids.scan import Scan
+from epvs_bids.files import write_json
 
 SCAN = Scan("01", "a", Path("/bids/sub-01/ses-a/anat/sub-01_ses-a_run-2_PDT2.nii.gz"), volume=0)
 OUTPUTS = ScanOutputs(Path("/out"), SCAN, "MNI152NLin2009cAsym")
@@ -81,3 +82,70 @@ def test_methods_paragraph_cites_what_was_used_in_order() -> None:
     assert all(f"[{number}]" in body for number in numbers)
     assert "own space" in methods_text(template=None)
     assert "score is" not in methods_text(model="none")
+
+
+def test_methods_name_the_choice_before_there_is_a_result() -> None:
+    text = methods_text(segmentations=["freesurfer"])
+    assert "FreeSurfer" in text
+    assert "SAMSEG" not in text
+    text = methods_text(segmentations=["existing"])
+    assert "Existing segmentations" in text
+    assert "SAMSEG" not in text
+
+
+def image(outputs: ScanOutputs, path: Path) -> list[Path]:
+    """Write an image's file and its sidecar, and return both."""
+    sidecar = path.with_name(path.name.partition(".")[0] + ".json")
+    write_json(sidecar, image_sidecar("x", sources=[], res=None, skull_stripped=False))
+    path.touch()
+    return [path, sidecar]
+
+
+def outputs_of(scan: Scan, space: str, out: Path) -> tuple[ScanOutputs, list[Path]]:
+    """Write empty files of all kinds that a scan has, and return where they are."""
+    outputs, suffix = ScanOutputs(out, scan, space), scan.suffix
+    outputs.folder.mkdir(parents=True, exist_ok=True)
+    paths = [
+        outputs.image(suffix, res="05", desc="preproc"),
+        outputs.image(suffix, res="1", desc="preproc"),
+        outputs.image("mask", res="1", desc="brain"),
+        outputs.image("probseg", res="05", label="BG", desc="smooth"),
+        outputs.image(suffix, res="05", label="BG", desc="roi"),
+        outputs.image(suffix, res="05", label="BG", desc="saliency"),
+        outputs.image(suffix, label="BG", desc="saliency"),
+        outputs.image("dseg", desc="aseg"),
+    ]
+    files = [file for path in paths for file in image(outputs, path)]
+    for path in (outputs.transform(), outputs.transform(inverse=True), outputs.scores):
+        path.touch()
+        files.append(path)
+    write_json(outputs.scores.with_suffix(".json"), {"SoftwareVersions": "epvs-bids 1"})
+    return outputs, [*files, outputs.scores.with_suffix(".json")]
+
+
+def test_leftovers_are_what_earlier_runs_made_of_this_scan(tmp_path: Path) -> None:
+    folder = Path("/bids/sub-01/anat")
+    _, earlier = outputs_of(Scan("01", None, folder / "sub-01_PDw.nii.gz"), "MNI152NLin2009cAsym", tmp_path)
+    outputs, last = outputs_of(Scan("01", None, folder / "sub-01_T2w.nii.gz"), "scanner", tmp_path)
+    assert sorted(outputs.leftovers(last)) == sorted(set(earlier) - set(last))
+    assert outputs.leftovers([*earlier, *last]) == []
+    scores = [outputs.scores, outputs.scores.with_suffix(".json")]
+    assert outputs.leftovers([path for path in (*earlier, *last) if path not in scores]) == scores
+
+
+def test_leftovers_are_nothing_of_other_scans_or_of_users(tmp_path: Path) -> None:
+    folder = Path("/bids/sub-01/anat")
+    for other in ("sub-01_acq-a_PDw", "sub-01_run-1_PDw", "sub-01_ses-1_PDw", "sub-012_PDw"):
+        labels = dict(part.split("-") for part in other.split("_")[:-1])
+        scan = Scan(labels["sub"], labels.get("ses"), folder / f"{other}.nii.gz")
+        outputs_of(scan, "MNI152NLin2009cAsym", tmp_path)
+    outputs = ScanOutputs(tmp_path, Scan("01", None, folder / "sub-01_PDw.nii.gz"), "MNI152NLin2009cAsym")
+    for name in ("notes", "space-T1w_res-1_desc-brain_mask", "desc-brain_mask", "label-BG_desc-mine_PDw"):
+        write_json(
+            outputs.folder / f"sub-01_{name}.json",
+            {"SoftwareVersions": "epvs-bids 1"} if "mine" in name else {},
+        )
+    (outputs.folder / "sub-01_desc-aseg_dseg.json").write_text("{")
+    write_json(outputs.folder / "sub-01_label-BG_desc-roi_PDw.json", {"SoftwareVersions": "fmriprep 24"})
+    (outputs.folder / "sub-01_from-T2w_to-T1w_mode-image_xfm.txt").touch()
+    assert outputs.leftovers([]) == []

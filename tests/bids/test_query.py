@@ -157,3 +157,15 @@ def test_labels_in_the_path_above_the_data_set_do_not_matter(empty_files: Make, 
     moved = root.rename(tmp_path / "sub-x" / "ses-y" / "bids")
     scan = find_scans(moved).scans[0]
     assert (scan.participant, scan.session) == ("01", None)
+
+
+def test_a_scan_in_another_session_than_those_asked_for_is_told(empty_files: Make) -> None:
+    root = empty_files(
+        "sub-01/ses-1/anat/sub-01_ses-1_PDw.nii.gz",
+        "sub-02/ses-2/anat/sub-02_ses-2_T2w.nii.gz",
+        "sub-03/ses-1/anat/sub-03_ses-1_T1w.nii.gz",
+    )
+    selection = find_scans(root, sessions=["2"])
+    assert [scan.name for scan in selection.scans] == ["sub-02_ses-2_T2w"]
+    assert {one.participant: one.elsewhere for one in selection.unavailable} == {"01": True, "03": False}
+    assert [one.elsewhere for one in find_scans(root).unavailable] == [False]

@@ -146,9 +146,13 @@ def test_reports_only_and_boilerplate_only(run: Run, tmp_path: Path) -> None:
         *run.words[2:],
         "--boilerplate-only",
         "--skip-bids-validation",
+        "--segmentation",
+        "freesurfer",
     ]
     assert main(words) == 0
-    assert (tmp_path / "out" / "logs" / "CITATION.md").is_file()
+    text = (tmp_path / "out" / "logs" / "CITATION.md").read_text()
+    assert "segmented with FreeSurfer" in text
+    assert "SAMSEG" not in text
     assert not list((tmp_path / "out").glob("sub-*"))
 
 

@@ -249,6 +249,28 @@ def test_full_output_disk(
     assert not list(tiny_disk.rglob("*.tmp*"))
 
 
+@ROOT_ONLY
+@pytest.mark.fault("The disk of the work folder is full", says="the disk is full", code=73, keeps=EARLIER)
+def test_full_work_disk(
+    two_scans: Path, options: Options, tiny_disk: Path, tmp_path: Path, ends_apart: Callable[..., str]
+) -> None:
+    with suppress(OSError):
+        (tiny_disk / "filler").write_bytes(bytes(2 << 20))
+    shown = ends_apart(two_scans, tmp_path / "out", *options, "-w", tiny_disk, "--participant-label", "01")
+    assert "killed" not in shown
+
+
+@pytest.mark.fault(
+    "A page that can't be written", says="the same command, or --reports-only", code=73, keeps="the scores"
+)
+def test_page_in_the_way(two_scans: Path, options: Options, tmp_path: Path, ends: Callable[..., str]) -> None:
+    (tmp_path / "out/sub-01.html/x").mkdir(parents=True)
+    shown = ends(two_scans, tmp_path / "out", *options, "--saliency", "none")
+    assert "sub-01.html: a folder of that name is in the way" in shown
+    assert len(list((tmp_path / "out").glob("sub-*/anat/*scores.tsv"))) == 2
+    assert (tmp_path / "out/sub-02.html").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.fault(
     "Eight jobs at once, one participant each, into one `output_dir`",

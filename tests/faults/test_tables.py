@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from epvs_bids.cli import main
+
 Ends = Callable[..., str]
 REST = "the other analyses' tables, and the page"
 
@@ -127,7 +129,11 @@ def test_doubled_rows(agreement_of: Ends) -> None:
 )
 def test_no_ratings(study: tuple[Path, Path], ends: Ends) -> None:
     bids, out = study
+    assert main([str(bids), str(out), "group", "--analysis", "summary"]) == 0
     ends(bids, out, "group", "--analysis", "agreement")
+    results = json.loads((out / "group_results.json").read_text())["analyses"]
+    assert {one["name"]: one["status"] for one in results} == {"summary": "done", "agreement": "skipped"}
+    assert "scans of 6 participants" in (out / "group.html").read_text()
 
 
 @pytest.mark.fault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -13,14 +14,14 @@ import psutil
 import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline.engine import Node, Workflow
+from nipype.pipeline.plugins import SLURMPlugin
 from nipype.pipeline.plugins.base import DistributedPluginBase, PluginBase
 
-from epvs_bids.files import read_json
-from epvs_bids.interfaces.base import FAILURE
 from epvs_bids.settings import Settings
 from epvs_bids.stopping import Stopped, stoppable
 from epvs_bids.workflows import server
 from epvs_bids.workflows.engine import configure, run_graph
+from epvs_bids.workflows.monitor import failure_of
 from epvs_bids.workflows.plugin import ProcessPlugin, describe_death, mended
 
 
@@ -34,6 +35,7 @@ def node(body: str, name: str) -> Node:
 
 
 DOUBLE = "def run(value):\n    return 2 * value\n"
+FULL = "def run(value):\n    raise OSError(28, 'No space left on device')\n"
 DIE = "def run(value):\n    import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)\n"
 SLEEP = (
     "def run(value):\n"
@@ -53,18 +55,38 @@ def test_killed_process_fails_its_node_and_the_others_finish(tmp_path: Path) -> 
     workflow.connect([(killed, after, [("value", "value")]), (first, second, [("value", "value")])])
     workflow.config["execution"] = {"crashdump_dir": str(tmp_path), "poll_sleep_duration": "0.1"}
     heard: list[tuple[str, str]] = []
-    plugin = ProcessPlugin(
-        {"n_procs": 2, "status_callback": lambda n, status: heard.append((n.name, status))}
-    )
+    failures = []
+
+    def hear(about: Node, status: str) -> None:
+        heard.append((about.name, status))
+        if status == "exception":
+            failures.append(failure_of(about))
+
+    plugin = ProcessPlugin({"n_procs": 2, "status_callback": hear})
     with pytest.raises(RuntimeError, match="SIGKILL"):
         workflow.run(plugin=plugin)
     assert ("killed", "exception") in heard
     assert ("second", "end") in heard
     assert ("after", "start") not in heard
-    failure = read_json(tmp_path / "wf" / "killed" / FAILURE)
+    (failure,) = failures
     assert failure["exit_code"] == 75
     assert "memory" in failure["reason"]
     assert not any("root" in path.name for path in tmp_path.glob("crash*"))
+
+
+def test_a_node_that_can_write_no_file_still_says_why_it_failed(tmp_path: Path) -> None:
+    workflow = Workflow("wf", base_dir=str(tmp_path))
+    full = node(FULL, "full")
+    full.inputs.value = 3
+    workflow.add_nodes([full])
+    workflow.config["execution"] = {"crashdump_dir": str(tmp_path)}
+    failures = []
+    plugin = ProcessPlugin({"n_procs": 1, "status_callback": lambda n, _: failures.append(n)})
+    with pytest.raises(RuntimeError):
+        workflow.run(plugin=plugin)
+    failure = failure_of(failures[-1])
+    assert failure["exit_code"] == 73
+    assert f"Cannot write {tmp_path / 'wf/full'}: the disk is full" in failure["reason"]
 
 
 def test_stopping_ends_what_nodes_have_started(tmp_path: Path) -> None:
@@ -183,6 +205,50 @@ def test_a_plugin_for_schedulers_ends_soon_after_a_signal(tmp_path: Path) -> Non
         workflow.run(plugin=plugin)
     assert plugin.sent == ["only"]
     assert mended(PluginBase) is PluginBase
+
+
+def programs(folder: Path, **scripts: str) -> Path:
+    """Write programs that a shell runs, and return their folder."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "says"), [("exit 0", "INFO", "Cancelled"), ("echo no >&2; exit 1", "WARNING", "(no)")]
+)
+def test_a_stopped_run_cancels_its_jobs(  # noqa: PLR0917
+    answer: str,
+    level: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = programs(
+        tmp_path / "bin",
+        sbatch="echo Submitted batch job 7",
+        squeue=f"kill -TERM {os.getpid()}; echo 7",  # the signal comes while the job runs
+        scancel=f'echo "$@" > {tmp_path}/cancelled; {answer}',
+    )
+    monkeypatch.setenv("PATH", f"{queue}:{os.environ['PATH']}")
+    monkeypatch.setenv("LOGNAME", "somebody")
+    monkeypatch.setattr(logging.getLogger("epvs_bids"), "propagate", True)
+    caplog.set_level("INFO", logger="epvs_bids")
+    only = node(DOUBLE, "only")
+    only.inputs.value = 3
+    workflow = Workflow("wf", base_dir=str(tmp_path / "work"))
+    workflow.add_nodes([only])
+    workflow.config["execution"] = {"crashdump_dir": str(tmp_path), "poll_sleep_duration": "0.1"}
+    with pytest.raises(Stopped), stoppable():
+        workflow.run(plugin=mended(SLURMPlugin)(plugin_args={}))
+    assert (tmp_path / "cancelled").read_text() == "7\n"
+    (record,) = [one for one in caplog.records if one.name == "epvs_bids.workflows.plugin"]
+    assert record.levelname == level
+    assert says in record.getMessage()
+    assert "scancel 7" in record.getMessage()
 
 
 def test_words_for_each_death() -> None:
