@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -43,12 +46,17 @@ class Region:
 
 
 def find_regions(output_dir: Path) -> tuple[Region, ...]:
-    """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan."""
+    """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan.
+
+    Those of scans that failed when they were run again are left out, as their scores are.
+    """
     paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-roi_*.nii.gz"))
-    return tuple(
+    regions = (
         Region(entity(path.name, "sub"), entity(path.name, "ses"), path.name.split("_space-")[0], path)
         for path in paths
     )
+    failed = _failed(output_dir)
+    return tuple(region for region in regions if region.scan not in failed)
 
 
 def _read_one(path: Path) -> list[dict[str, str]]:
@@ -92,6 +100,9 @@ def _number(text: str, path: Path, row: int) -> float:
 def read_scores(output_dir: Path) -> pd.DataFrame:
     """Gather every `*_desc-epvs_scores.tsv` under `output_dir`, by participant, session, scan and region.
 
+    A score that stands although the scan failed when it was run again is of an earlier model, or of a scan
+    that has changed since: it is left out.
+
     Returns
     -------
     One row a scan and region, see `base.Study.scores`.
@@ -104,7 +115,8 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
         Where a table can't be read, naming file, row and column.
     """
     paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
-    rows = [row for path in paths for row in _read_one(path)]
+    failed = _failed(output_dir)
+    rows = [row for path in paths for row in _read_one(path) if row["scan"] not in failed]
     if not rows:
         raise CannotRun(f"no scores under {output_dir}: run the participant level first")
     scores = pd.DataFrame(rows)
@@ -126,12 +138,21 @@ def read_failures(output_dir: Path) -> list[tuple[str, str, str]]:
     over.
     """
     found = []
-    for path in sorted((output_dir / "logs" / "scans").glob("*.json")):
-        try:
-            status = read_json(path)
-        except EPVSError:
-            continue
+    for status in _statuses(output_dir):
         if status.get("result") in ("failed", "stopped", "missing"):
             labels = [str(status.get(key) or "") for key in ("participant_id", "session_id")]
             found.append((labels[0], labels[1], str(status.get("reason") or "no reason is known")))
     return found
+
+
+def _failed(output_dir: Path) -> set[str]:
+    """Names, without their suffix, of the scans that failed in the last run."""
+    failed = (status for status in _statuses(output_dir) if status.get("result") == "failed")
+    return {str(status.get("scan")).rpartition("_")[0] for status in failed}
+
+
+def _statuses(output_dir: Path) -> Iterator[Mapping[str, Any]]:
+    """Read what became of each scan, by name, in the order of the names."""
+    for path in sorted((output_dir / "logs" / "scans").glob("*.json")):
+        with suppress(EPVSError):
+            yield read_json(path)

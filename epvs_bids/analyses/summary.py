@@ -51,7 +51,7 @@ def _distribution(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _missing(study: Study) -> pd.DataFrame:
     """Everybody who is in the data set and has no usable score, with the reason."""
-    scores, wanted = study.scores, study.options.participants
+    scores, wanted, sessions = study.scores, study.options.participants, study.options.sessions
     rejected = scores[~scores["qc_pass"]]
     rows = [
         (row.participant_id, row.session_id, f"failed quality control: {row.qc_reason}")
@@ -59,7 +59,11 @@ def _missing(study: Study) -> pd.DataFrame:
     ]
     scored = set(zip(scores["participant_id"], scores["session_id"], strict=True))
     failures = [failure for failure in read_failures(study.output_dir) if failure[:2] not in scored]
-    rows += [failure for failure in failures if not wanted or failure[0] in wanted]
+    rows += [
+        failure
+        for failure in failures
+        if (not wanted or failure[0] in wanted) and (not sessions or failure[1] in (*sessions, ""))
+    ]
     everybody = study.known_participants & set(wanted) if wanted else study.known_participants
     named = {row[0] for row in rows} | set(scores["participant_id"])
     rows += [(label, "", _reason(study, label)) for label in sorted(everybody - named)]

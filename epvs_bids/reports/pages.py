@@ -54,7 +54,12 @@ def write_participant_page(output_dir: Path, participant_label: str) -> Path:
     return _write(
         output_dir / f"{participant}.html",
         "participant.html",
-        {**view, "run": run_view(output_dir), "group_page": GROUP_PAGE, "has_group_page": has_group},
+        {
+            **view,
+            "run": run_view(output_dir, participant),
+            "group_page": GROUP_PAGE,
+            "has_group_page": has_group,
+        },
     )
 
 
