@@ -245,10 +245,15 @@ def test_a_stopped_run_cancels_its_jobs(  # noqa: PLR0917
     with pytest.raises(Stopped), stoppable():
         workflow.run(plugin=mended(SLURMPlugin)(plugin_args={}))
     assert (tmp_path / "cancelled").read_text() == "7\n"
-    (record,) = [one for one in caplog.records if one.name == "epvs_bids.workflows.plugin"]
-    assert record.levelname == level
-    assert says in record.getMessage()
-    assert "scancel 7" in record.getMessage()
+    said = {
+        (one.levelname, one.getMessage())
+        for one in caplog.records
+        if one.name == "epvs_bids.workflows.plugin"
+    }
+    ((how, message),) = said
+    assert how == level
+    assert says in message
+    assert "scancel 7" in message
 
 
 def test_words_for_each_death() -> None:
