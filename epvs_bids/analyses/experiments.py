@@ -23,6 +23,8 @@ from epvs_bids.network.options import TrainingOptions
 from epvs_bids.network.state import as_plain
 from epvs_bids.statistics.agreement import agreement
 
+INTERVALS = ("icc11", "icc21", "icc31")
+
 LOGGER = logging.getLogger(__name__)
 
 
@@ -165,6 +167,9 @@ def _measure(data: TrainingSet, experiment: Experiment, predicted: NDArray[np.fl
     if not np.isfinite(predicted[test]).all() or np.ptp(predicted[test]) == 0:
         return {**counts, "status": "did not converge", **dict.fromkeys(MEASURES)}
     result = agreement(data.scores[test], predicted[test], draws=10)
-    values = {name: float(getattr(result, name).value) for name in MEASURES}
+    estimates = {name: getattr(result, name) for name in MEASURES}
+    values = {name: float(estimate.value) for name, estimate in estimates.items()}
+    for name in INTERVALS:  # those without resampling
+        values |= {f"{name}_low": float(estimates[name].low), f"{name}_high": float(estimates[name].high)}
     known = {name: value if np.isfinite(value) else None for name, value in values.items()}
     return {**counts, "status": "done", **known}

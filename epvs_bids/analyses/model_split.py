@@ -34,13 +34,19 @@ def find_split(study: Study, models: Sequence[str]) -> Path | None:
     models
         Names in the column `model` of the scores.
     """
-    folder = _model_folder(study, models)
+    folder = model_folder(study, models)
     places = [] if folder is None else [folder / SPLIT, folder / "model-1" / SPLIT]
     return next((path for path in places if path.is_file()), None)
 
 
-def _model_folder(study: Study, models: Sequence[str]) -> Path | None:
-    """Where the model in use lies, or would lie; None where several scored and `--model` names none."""
+def model_folder(study: Study, models: Sequence[str]) -> Path | None:
+    """Where the model in use lies, or would lie; None where several scored and `--model` names none.
+
+    Parameters
+    ----------
+    models
+        Names in the column `model` of the scores.
+    """
     names = sorted(set(models))
     if study.options.model is None and len(names) == 1:
         return study.output_dir / "models" / names[0]
@@ -65,7 +71,7 @@ def seen_in_training(study: Study, table: pd.DataFrame) -> tuple[NDArray[np.bool
         As `apply_split`.
     """
     models = table["model"].dropna().astype(str).unique().tolist()
-    path, folder = find_split(study, models), _model_folder(study, models)
+    path, folder = find_split(study, models), model_folder(study, models)
     if path is None:
         unknown = set(models) != {DEFAULT} and (folder is None or not folder.is_dir())
         note = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.markers import read_markers
+from epvs_bids.analyses.model_split import DEFAULT, model_folder
 from epvs_bids.analyses.outputs import Region
 from epvs_bids.anatomy.registration import load_itk
 
@@ -155,13 +157,35 @@ def _pairs(study: Study) -> list[tuple[Region, NDArray[np.float64]]]:
     return pairs
 
 
-def _score_all(study: Study, pairs: Sequence[tuple[Region, NDArray[np.float64]]]) -> pd.DataFrame:
+def _model_in_use(study: Study) -> Path:
+    """Folder of the model whose scores are studied: `--model`, else the one that gave them, else the default.
+
+    Raises `CannotRun` where several models scored, or the one that did is not at hand.
+    """
+    from epvs_bids.network.checkpoint import DEFAULT_MODEL
+
+    try:
+        names = sorted(study.scores["model"].dropna().astype(str).unique())
+    except CannotRun:  # regions without scores
+        names = []
+    folder = model_folder(study, names)
+    if study.options.model is None and names in ([], [DEFAULT]):
+        folder = DEFAULT_MODEL
+    if folder is None or not folder.is_dir():
+        raise CannotRun(f"scores come from {' and '.join(names)}; give the folder of the model with --model")
+    return folder
+
+
+def _score_all(
+    study: Study, pairs: Sequence[tuple[Region, NDArray[np.float64]]], folder: Path
+) -> pd.DataFrame:
     """One row a scan and number of covered EPVS."""
-    from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
+    from epvs_bids.network.checkpoint import load_models
+    from epvs_bids.network.data import read_sidecar
     from epvs_bids.network.inference import score
 
     options = study.options
-    models = load_models(options.model or DEFAULT_MODEL)
+    models = load_models(folder)
     device = cast("Literal['auto', 'cpu', 'cuda']", options.device)
 
     def one_score(roi: Volume) -> float:
@@ -170,6 +194,8 @@ def _score_all(study: Study, pairs: Sequence[tuple[Region, NDArray[np.float64]]]
     rows: list[tuple[str, str, int, int, float]] = []
     for region, points in pairs:
         images = read_region(region)
+        if made := read_sidecar(region.image).get("Preprocessing"):
+            models[0].description.check_preprocessing(made)
         centres = _voxels(region, images.affine, points)
         inside = ((centres > -0.5) & (centres < np.array(images.roi.shape) - 0.5)).all(axis=1)
         if not inside.any():
@@ -204,7 +230,8 @@ def run(study: Study) -> AnalysisResult:
         raise CannotRun(
             "no scan has both marked EPVS and a region; run the participant level for the marked scans"
         )
-    scans = _score_all(study, pairs)
+    folder = _model_in_use(study)
+    scans = _score_all(study, pairs, folder)
     if scans.empty:
         raise CannotRun("no marked EPVS lies in its scan's region")
     curves = curve(scans)
@@ -223,5 +250,8 @@ def run(study: Study) -> AnalysisResult:
             f"{total[0]:.2f} to {total[1]:.2f} with one EPVS covered and to {total[MOST]:.2f} with {MOST}."
         ),
         numbers={str(number): value for number, value in total.items()},
-        notes=["blocks of 1.5 × 1.5 × 4.8 mm along the axes of the region; EPVS are covered in random order"],
+        notes=[
+            f"scored by model {folder.name}",
+            "blocks of 1.5 × 1.5 × 4.8 mm along the axes of the region; EPVS are covered in random order",
+        ],
     )

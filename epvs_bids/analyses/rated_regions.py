@@ -132,13 +132,14 @@ def _left_out(
 
 def training_set(rated: RatedRegions, folder: Path) -> TrainingSet:
     """Gather rated regions in one file under `folder`, and check that they were made alike."""
-    preprocessing = common_preprocessing(rated.regions)
+    preprocessing, template = common_preprocessing(rated.regions)
     store = store_regions([region.path for region in rated.regions], folder / "regions.f16")
     return TrainingSet(
         store=store,
         scores=np.array([region.score for region in rated.regions]),
         participants=tuple(region.participant for region in rated.regions),
         preprocessing=preprocessing,
+        template=template,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from epvs_bids.analyses import plots
@@ -27,6 +29,7 @@ from epvs_bids.network.device import choose_device
 from epvs_bids.network.distributed import Workers, worker_device, workers
 from epvs_bids.network.fit import Fitted, TrainingSet, fit_model, held_out
 from epvs_bids.network.splits import PARTS, Part, split_by_participant
+from epvs_bids.network.training import HISTORY
 from epvs_bids.statistics.agreement import agreement
 
 NAME = "train"
@@ -69,7 +72,10 @@ def run(study: Study) -> AnalysisResult:
             for name in ("split.tsv", "split.json"):  # of a single model that was there before
                 (folder / name).unlink(missing_ok=True)
     table, predictions = _tables(members, data, rated, seed=study.options.seed)
-    figures = {}
+    figures: dict[str, Callable[[], Figure]] = {}
+    history = (folder if count == 1 else folder / "model-1") / HISTORY
+    if "epochs" in members[0].fitted.training:
+        figures["history"] = lambda: _history(pd.read_csv(history))
     test = predictions[predictions["split"] != "train"].dropna()
     if len(test) > 2:
         figures["scatter"] = lambda: plots.scatter(
@@ -199,6 +205,14 @@ def _numbers(table: pd.DataFrame) -> dict[str, float]:
         return {}
     icc = table[table["measure"] == "icc11"].groupby("part")["value"].mean()
     return {f"icc11_{part}": float(value) for part, value in icc.items()}
+
+
+def _history(epochs: pd.DataFrame) -> Figure:
+    """Draw the losses of the first network by epoch."""
+    series = {
+        f"{part} scans": epochs.assign(mean=epochs[f"{part}_loss"]) for part in ("training", "validation")
+    }
+    return plots.curves(series, x="epoch", x_label="epoch", y_label="loss", band=False)
 
 
 def _summary(table: pd.DataFrame, folder: Path, scans: int) -> str:

@@ -93,21 +93,22 @@ def read_sidecar(image: Path) -> dict[str, Any]:
     return read_json(sidecar) if sidecar.is_file() else {}
 
 
-def common_preprocessing(regions: Sequence[RatedRegion]) -> dict[str, Any]:
-    """Return how the regions were made, from their sidecars.
+def common_preprocessing(regions: Sequence[RatedRegion]) -> tuple[dict[str, Any], str | None]:
+    """Return how the regions were made, and the template they lie in, from their sidecars.
 
     Raises
     ------
     BadDataError
         Two regions were made differently (names both files and the field), or a sidecar does not say.
     """
-    first: dict[str, Any] | None = None
+    first: dict[str, Any] = {}
     for region in regions:
-        made = read_sidecar(region.path).get("Preprocessing")
-        if not isinstance(made, dict):
+        sidecar = read_sidecar(region.path)
+        if not isinstance(sidecar.get("Preprocessing"), dict):
             raise BadDataError(
                 f"The sidecar of {region.path} does not say how it was made; run the participant level again."
             )
+        made = {**sidecar["Preprocessing"], "template": (sidecar.get("Template") or {}).get("name")}
         first = first or made
         for field in sorted({*first, *made}):
             if made.get(field) != first.get(field):
@@ -115,7 +116,7 @@ def common_preprocessing(regions: Sequence[RatedRegion]) -> dict[str, Any]:
                     f"{region.path} was made with {field} = {made.get(field)!r}, {regions[0].path} with "
                     f"{first.get(field)!r}. Run the participant level again with one setting for all."
                 )
-    return first or {}
+    return first, first.pop("template", None)
 
 
 def store_regions(paths: Sequence[Path], path: Path) -> RegionStore:

@@ -50,12 +50,15 @@ class TrainingSet:
         (n,) labels.
     preprocessing : mapping
         How the regions were made.
+    template : str, optional
+        Space they lie in; None for the scans' own.
     """
 
     store: RegionStore
     scores: NDArray[np.float64]
     participants: Sequence[str]
     preprocessing: Mapping[str, Any]
+    template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,7 @@ def _summary(
     return {
         "options": options.to_dict(),
         "init_from": source.name if source else None,
+        "template": data.template,
         "scans": {part: int((parts == part).sum()) for part in PARTS},
         "participants": {part: len(np.unique(people[parts == part])) for part in PARTS},
         "score_mean": float(data.scores.mean()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_occlusion_covers_the_marked_points_of_the_scanner(make_study: MakeStudy
     (folder / "sub-0001_desc-epvs_markers.tsv").rename(in_output / "sub-0001_desc-epvs_markers.tsv")
     again = occlusion.run(Study(study.output_dir, study.bids_dir, GroupOptions(model=model, device="cpu")))
     pd.testing.assert_frame_equal(again.tables["scans"], result.tables["scans"])
+    score = anat / "sub-0001_desc-epvs_scores.tsv"
+    score.write_text(score.read_text().replace("default", "mine"))
+    with pytest.raises(CannotRun, match="scores come from default and mine; give the folder of the model"):
+        occlusion.run(Study(study.output_dir, study.bids_dir, GroupOptions(device="cpu")))
+    one = GroupOptions(device="cpu", participants=("sub-0001",))
+    with pytest.raises(CannotRun, match="scores come from mine; give the folder of the model"):
+        occlusion.run(Study(study.output_dir, study.bids_dir, one))
+    shutil.copytree(model, study.output_dir / "models" / "mine")
+    own = occlusion.run(Study(study.output_dir, study.bids_dir, one))
+    assert own.notes[0] == "scored by model mine"
+    pd.testing.assert_frame_equal(own.tables["scans"], result.tables["scans"])
     (folder / "sub-0001_desc-epvs_markers.tsv").write_text("x\ty\tz\n1\t2\there\n")
     with pytest.raises(BadDataError, match=r"markers.tsv, row 2: x, y and z must be numbers"):
         occlusion.run(study)

@@ -98,6 +98,8 @@ def test_an_ensemble_is_trained_on_splits_of_its_own(rated: MakeStudy) -> None:
     history = pd.read_csv(folder / "model-1" / "history.csv")
     assert history["validation_loss"].notna().all()
     assert models[0].description.training["best_epoch"] == 1
+    (losses, _) = (line.get_ydata() for line in result.figures["history"]().axes[0].lines)
+    np.testing.assert_allclose(losses, history["training_loss"])
     predictions = result.tables["predictions"]
     held_out = predictions[predictions["split"] != "train"]
     assert held_out["prediction"].notna().all()
@@ -279,6 +281,8 @@ def test_configurations_share_one_split(rated: MakeStudy, tmp_path: Path) -> Non
     table = result.tables[""]
     assert table["configuration"].tolist() == ["small", "flat"]
     assert table["paper_icc"].tolist()[0] == 0.7
+    done = table[table["status"] == "done"]
+    assert (done["icc11_low"] < done["icc11"]).all()
     assert any(note.startswith("raw: needs regions made without") for note in result.notes)
     folder = study.output_dir / "models" / "ours" / "hyperparameters"
     assert (read_tsv(folder / "split.tsv")["split"] == "test").sum() == table["n_test"].iloc[0]

@@ -65,8 +65,14 @@ def test_regions_made_differently_are_named(tmp_path: Path) -> None:
     data = np.random.default_rng(0).random((20, 18, 16))
     paths = [write_region(tmp_path, "a", data), write_region(tmp_path, "b", data, sigma=3.0)]
     pairs = [replace(one, path=path) for one, path in zip(rated(2), paths, strict=True)]
-    assert common_preprocessing(pairs[:1]) == {"sigma": 2.0}
+    assert common_preprocessing(pairs[:1]) == ({"sigma": 2.0}, None)
     with pytest.raises(BadDataError, match=r"b\.nii\.gz was made with sigma = 3\.0"):
+        common_preprocessing(pairs)
+    for name, space in (("a", "MNI152NLin2009cAsym"), ("b", "MNI152NLin2009aSym")):
+        content = {"Preprocessing": {"sigma": 2.0}, "Template": {"name": space}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert common_preprocessing(pairs[:1]) == ({"sigma": 2.0}, "MNI152NLin2009cAsym")
+    with pytest.raises(BadDataError, match=r"b\.nii\.gz was made with template = 'MNI152NLin2009aSym'"):
         common_preprocessing(pairs)
 
 
