@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +20,11 @@ from numpy.typing import NDArray
 from epvs_bids import __version__
 from epvs_bids.anatomy.image_files import write_image
 from epvs_bids.anatomy.images import save_volume
-from epvs_bids.errors import UsageError
+from epvs_bids.errors import TryAgainError, UsageError
 from epvs_bids.files import atomic_write, cannot_create, make_folder, write_json, write_text, write_tsv
 from epvs_bids.simulation.contrast import Sequence
+
+LOGGER = logging.getLogger(__name__)
 
 _SCALE = 400.0
 """Grey levels of white matter."""
@@ -93,25 +98,50 @@ def whole_dataset(out: Path) -> Iterator[Path]:
     ------
     UsageError
         `out` is a file, or holds anything but what an interrupted block has left.
+    TryAgainError
+        Another process is in such a block.
     CannotCreateError
         No permission, no space.
     """
     aside = out / _INCOMPLETE
-    if out.exists() and (not out.is_dir() or any(path != aside for path in out.iterdir())):
-        raise UsageError(f"{out} exists and is not an empty folder. Choose another folder or remove it.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file. Choose another folder.")
+    with _held(make_folder(out)):
+        if any(path != aside for path in out.iterdir()):
+            raise UsageError(f"{out} exists and is not an empty folder. Choose another folder or remove it.")
+        try:
+            if aside.exists():
+                shutil.rmtree(aside)
+            make_folder(aside)
+        except OSError as error:
+            raise cannot_create(aside, error) from error
+        try:
+            yield aside
+            # The description last: without it, nobody takes the folder for a data set.
+            for path in sorted(aside.iterdir(), key=lambda path: path.name == _DESCRIPTION):
+                path.replace(out / path.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, where the file system has locks."""
     try:
-        if aside.exists():
-            shutil.rmtree(aside)
-        make_folder(aside)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise cannot_create(aside, error) from error
+        raise cannot_create(folder, error) from error
     try:
-        yield aside
-        # The description last: without it, nobody takes the folder for a data set.
-        for path in sorted(aside.iterdir(), key=lambda path: path.name == _DESCRIPTION):
-            path.replace(out / path.name)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise TryAgainError(f"Another epvs-simulate is writing to {folder}. Choose another folder.") from error
+    except OSError as error:
+        LOGGER.warning("No lock on %s (%s): let only one epvs-simulate write to it.", folder, error)
+    try:
+        yield
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        os.close(descriptor)
 
 
 def write_scan(

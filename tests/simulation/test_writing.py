@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from epvs_bids.errors import UsageError
+from epvs_bids.errors import TryAgainError, UsageError
 from epvs_bids.simulation.writing import whole_dataset
 
 
@@ -32,3 +32,11 @@ def test_a_folder_with_anything_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Choose another folder or remove it"), whole_dataset(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_two_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with whole_dataset(tmp_path / "bids") as folder:
+        write_parts(folder)
+        with pytest.raises(TryAgainError, match="Another epvs-simulate"), whole_dataset(tmp_path / "bids"):
+            pass
+    assert (tmp_path / "bids" / "sub-01" / "scan").is_file()
