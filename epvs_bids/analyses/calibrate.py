@@ -103,6 +103,7 @@ def _check_target(study: Study, source: Path, target: Path) -> None:
         The same run is asked to train a model of that name.
     """
     from epvs_bids.network.checkpoint import DESCRIPTION
+    from epvs_bids.network.training import CHECKPOINT
 
     remedy = "choose another --model-name"
     if "train" in study.options.analyses:
@@ -114,7 +115,7 @@ def _check_target(study: Study, source: Path, target: Path) -> None:
     for folder in (target, *sorted(target.glob("model-*"))):
         path = folder / DESCRIPTION
         calibrated = path.is_file() and "calibration" in (read_json(path).get("metrics") or {})
-        if not calibrated and (path.is_file() or (folder / SPLIT).is_file()):
+        if not calibrated and (path.is_file() or (folder / CHECKPOINT).is_file()):
             raise CannotCreateError(f"{folder} holds a model that `calibrate` did not make; {remedy}")
 
 

@@ -17,9 +17,9 @@ from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Stud
 from epvs_bids.analyses.experiments import Experiment, run_experiments
 from epvs_bids.analyses.rated_regions import (
     CHANGES,
-    model_folder,
     rated_regions,
     source_model,
+    target_folder,
     training_options,
     training_set,
 )
@@ -54,10 +54,10 @@ def run(study: Study) -> AnalysisResult:
     configurations = read_configurations(TABLE_3 if path is None else Path(path))
     rated = rated_regions(study)
     torch.set_num_threads(study.options.threads)
-    data = training_set(rated, model_folder(study))
+    data = training_set(rated, target_folder(study))
     test = float(study.training.get("test_fraction") or TEST)
     parts = draw_parts(data, validation=VALIDATION, test=test, seed=study.options.seed)
-    folder = model_folder(study) / NAME
+    folder = target_folder(study) / NAME
     write_split(folder, rated, parts)
     source = source_model(study.training.get("init_from"))
     experiments, notes = _experiments(study, configurations, data, parts, source)

@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from scipy import stats
 
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.agreement import MEASURES
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
 from epvs_bids.analyses.experiments import Experiment, run_experiments
 from epvs_bids.analyses.rated_regions import (
-    model_folder,
     rated_regions,
     source_model,
+    target_folder,
     training_options,
     training_set,
 )
@@ -26,6 +25,7 @@ from epvs_bids.network.fit import TrainingSet
 from epvs_bids.network.options import TrainingOptions
 from epvs_bids.network.splits import split_by_participant
 from epvs_bids.reports.style import MUTED
+from epvs_bids.statistics.means import mean_estimate
 
 NAME = "learning-curve"
 
@@ -63,7 +63,7 @@ def run(study: Study) -> AnalysisResult:
     """Train on growing parts of the rated scans; with `run_index`, do one run and tabulate those done."""
     rated = rated_regions(study)
     torch.set_num_threads(study.options.threads)
-    data = training_set(rated, model_folder(study))
+    data = training_set(rated, target_folder(study))
     sizes, notes = _sizes(tuple(study.training.get("training_sizes") or SIZES), len(rated.regions))
     source = source_model(study.training.get("init_from"))
     recipe = str(study.training.get("recipe", "paper"))
@@ -79,7 +79,7 @@ def run(study: Study) -> AnalysisResult:
             seed=study.options.seed,
         ),
         data,
-        model_folder(study) / NAME,
+        target_folder(study) / NAME,
         source=source,
         device=study.options.device,
         only=study.training.get("run_index"),
@@ -147,18 +147,13 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             values = pd.to_numeric(group[measure]).dropna().to_numpy(dtype=float)
             if not len(values):
                 continue
-            half = float("nan")
-            if len(values) > 1:
-                half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
             rows.append(
                 {
                     "network": network,
                     "size": size,
                     "measure": measure,
                     "runs": len(values),
-                    "mean": values.mean(),
-                    "mean_low": values.mean() - half,
-                    "mean_high": values.mean() + half,
+                    **mean_estimate(values).columns("mean"),
                     "paper": PAPER.get(int(str(size))) if measure.startswith("icc") else None,
                 }
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,6 @@ import pandas as pd
 from epvs_bids.analyses.base import CannotRun, Study
 from epvs_bids.analyses.tables import row_in_file
 from epvs_bids.errors import BadDataError
-
-LOGGER = logging.getLogger(__name__)
 
 MAIN_REGION = "BG"
 SCORE_COLUMNS = ("participant_id", "session_id", "scan", "score", "model")
@@ -100,9 +97,10 @@ def rated_scans(study: Study) -> RatedScans:
     scores = usable.table[list(SCORE_COLUMNS)]
     raters = list(ratings.columns[2:])
     _refuse_names_of_results(study.ratings_path, raters)
-    sessions = _sessions_of_ratings(study, scores, ratings)
-    rated = ratings.assign(session_id=sessions)[ratings[raters].notna().any(axis=1)]
-    _refuse_two_rows_of_a_scan(study, ratings, rated)
+    # Which session a row is about is decided among all, those that failed quality control included.
+    everything = study.scores[study.scores["region"] == main_region(study.scores)]
+    rated = with_sessions(study, everything, ratings)
+    rated = rated[rated[raters].notna().any(axis=1)]
     table = scores.merge(rated, on=["participant_id", "session_id"], how="inner", validate="one_to_one")
     if table.empty:
         raise CannotRun(f"none of the {len(rated)} rated scans in {study.ratings_path} has a score")
@@ -126,23 +124,38 @@ def _refuse_names_of_results(path: Path, raters: Sequence[str]) -> None:
         )
 
 
-def _refuse_two_rows_of_a_scan(study: Study, ratings: pd.DataFrame, rated: pd.DataFrame) -> None:
-    """Raise where a row without a session and one with it turn out to be about the same scan."""
-    doubled = rated[rated.duplicated(["participant_id", "session_id"], keep=False)]
+def with_sessions(study: Study, scans: pd.DataFrame, ratings: pd.DataFrame) -> pd.DataFrame:
+    """Give every row of ratings the session that it is about, in the words of the scans.
+
+    Parameters
+    ----------
+    scans
+        Every scan there is, usable or not: `participant_id` and `session_id`.
+    ratings
+        Rows of the study's ratings.
+
+    Raises
+    ------
+    BadDataError
+        Naming file and row, where it can't be told, or two rows are about one scan.
+    """
+    rated = ratings.assign(session_id=_sessions_of_ratings(study, scans, ratings))
+    filled = rated[rated[rated.columns[2:]].notna().any(axis=1)]
+    doubled = filled[filled.duplicated(["participant_id", "session_id"], keep=False)]
     if doubled.empty:
-        return
+        return rated
     path, participant, session = study.ratings_path, *doubled.iloc[0][["participant_id", "session_id"]]
     same = doubled.index[doubled["participant_id"] == participant]
     rows = [row_in_file(path, participant, named) for named in ratings.loc[same, "session_id"]]
     raise BadDataError(
         f"{path}, rows {rows[0]} and {rows[1]}, {participant}, column session_id: both are about {session}, "
-        "the only session that was scored; keep one"
+        "the only session that there is; keep one"
     )
 
 
-def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFrame) -> list[str]:
-    """Session of every row of ratings, in the words of the scores."""
-    scored, rows = _sessions(scores), _sessions(ratings)
+def _sessions_of_ratings(study: Study, scans: pd.DataFrame, ratings: pd.DataFrame) -> list[str]:
+    """Session of every row of ratings, in the words of the scans."""
+    found, rows = _sessions(scans), _sessions(ratings)
     sessions = []
 
     def place(participant: str, session: str) -> str:
@@ -150,10 +163,10 @@ def _sessions_of_ratings(study: Study, scores: pd.DataFrame, ratings: pd.DataFra
         return f"{study.ratings_path}, row {row}, {participant}, column session_id"
 
     for participant, session in zip(ratings["participant_id"], ratings["session_id"], strict=True):
-        there = scored.get(participant, [])
+        there = found.get(participant, [])
         if session == "" and len(there) > 1:
             raise BadDataError(
-                f"{place(participant, session)}: it names none, and {len(there)} sessions were scored "
+                f"{place(participant, session)}: it names none, and there are {len(there)} sessions "
                 f"({', '.join(there)}) where one is expected"
             )
         if session != "" and there == [""] and len(rows[participant]) > 1:

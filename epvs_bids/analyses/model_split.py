@@ -19,6 +19,8 @@ SPLIT = "split.tsv"
 LEARNED = ("train", "validation")
 DEFAULT = "default"
 """Name of the model that ships: no rated scan was in its training."""
+SAME = 0.8
+"""Share of equal visual scores from which on scans of equal names are taken for the same (ours)."""
 FEWEST = 5
 """A part with fewer scans is too small to choose a threshold or a line on, or to test with (ours)."""
 
@@ -59,7 +61,7 @@ def seen_in_training(study: Study, table: pd.DataFrame) -> tuple[NDArray[np.bool
     Parameters
     ----------
     table
-        Rated scans with `participant_id` and `model`, n rows.
+        Rated scans with `participant_id`, `model`, `scan` and the columns of the raters, n rows.
 
     Returns
     -------
@@ -81,11 +83,39 @@ def seen_in_training(study: Study, table: pd.DataFrame) -> tuple[NDArray[np.bool
         return np.zeros(len(table), dtype=bool), (note,) if unknown else ()
     parts = _read_parts(path)
     seen = np.array([parts.get(label) in LEARNED for label in table["participant_id"]], dtype=bool)
+    if seen.any() and not same_study(study, path, table):
+        note = (
+            f"participants with the labels of {seen.sum()} of {len(seen)} rated scans were in the network's "
+            f"training or validation ({path}), with other visual scores. If they are the same people, "
+            "measures of the score on them are too good"
+        )
+        return np.zeros(len(table), dtype=bool), (note,)
     note = (
         f"{seen.sum()} of {len(seen)} rated scans were in the network's training or validation ({path}); "
         "measures of the score on them are too good"
     )
     return seen, (note,) if seen.any() else ()
+
+
+def same_study(study: Study, path: Path, table: pd.DataFrame) -> bool:
+    """Tell whether a model was trained on the people of this study: another one may have the same labels.
+
+    Parameters
+    ----------
+    path
+        The model's `split.tsv`: one in the study's own output, or with its visual scores, is of the study.
+    table
+        Rated scans with `scan` and the columns of the raters.
+    """
+    if path.resolve().is_relative_to(study.output_dir.resolve()):
+        return True
+    learned = read_tsv(path)
+    if not {"scan", "score"} <= set(learned.columns):
+        return False
+    both = table.merge(learned[["scan", "score"]], on="scan", suffixes=("", "_then"))
+    then = pd.to_numeric(both[both.columns[-1]])
+    raters = [name for name in table.columns if name in study.ratings.columns[2:]]
+    return any((pd.to_numeric(both[rater]) == then).mean() > SAME for rater in raters)
 
 
 def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
@@ -136,7 +166,7 @@ def choose_split(study: Study, table: pd.DataFrame, counts: NDArray[np.float64])
     Parameters
     ----------
     table
-        Scans with `participant_id` and `model`.
+        Scans with `participant_id`, `model`, `scan` and the columns of the raters.
     counts
         Visual count of each, shape (n,).
 
@@ -145,6 +175,8 @@ def choose_split(study: Study, table: pd.DataFrame, counts: NDArray[np.float64])
     The split, and a sentence on where it is from and what that means for the network's measures.
     """
     path = find_split(study, table["model"].dropna().astype(str).unique().tolist())
+    if path is not None and not same_study(study, path, table):
+        path = None
     known = None if path is None else apply_split(path, table["participant_id"].tolist())
     split = known or split_scans(table["participant_id"], counts, seed=study.options.seed)
     sizes = (

@@ -28,6 +28,7 @@ SCORE_COLUMNS = (
 """Columns of a `_desc-epvs_scores.tsv`."""
 
 
+LAST_RUN = "its last run failed, the score is of an earlier one: "
 REMEDY = "run the participant level again for it"
 
 
@@ -46,17 +47,12 @@ class Region:
 
 
 def find_regions(output_dir: Path) -> tuple[Region, ...]:
-    """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan.
-
-    Those of scans that failed when they were run again are left out, as their scores are.
-    """
+    """Find every `*_desc-roi_*.nii.gz` under `output_dir`, ordered by participant, session and scan."""
     paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-roi_*.nii.gz"))
-    regions = (
+    return tuple(
         Region(entity(path.name, "sub"), entity(path.name, "ses"), path.name.split("_space-")[0], path)
         for path in paths
     )
-    failed = _failed(output_dir)
-    return tuple(region for region in regions if region.scan not in failed)
 
 
 def _read_one(path: Path) -> list[dict[str, str]]:
@@ -101,7 +97,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     """Gather every `*_desc-epvs_scores.tsv` under `output_dir`, by participant, session, scan and region.
 
     A score that stands although the scan failed when it was run again is of an earlier model, or of a scan
-    that has changed since: it is left out.
+    that has changed since: it does not pass quality control.
 
     Returns
     -------
@@ -115,8 +111,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
         Where a table can't be read, naming file, row and column.
     """
     paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
-    failed = _failed(output_dir)
-    rows = [row for path in paths for row in _read_one(path) if row["scan"] not in failed]
+    rows = [row for path in paths for row in _read_one(path)]
     if not rows:
         raise CannotRun(f"no scores under {output_dir}: run the participant level first")
     scores = pd.DataFrame(rows)
@@ -128,6 +123,10 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
         if name in ("score", "score_sd", "potter_class") or name.startswith("model-"):
             scores[name] = pd.to_numeric(scores[name], errors="coerce")
     scores["qc_pass"] = ~scores["qc_pass"].astype(str).str.lower().isin(["false", "0", "0.0"])
+    failed = failed_scans(output_dir)
+    again = scores["scan"].isin(list(failed))
+    scores["qc_pass"] &= ~again
+    scores.loc[again, "qc_reason"] = [LAST_RUN + failed[scan] for scan in scores.loc[again, "scan"]]
     return scores.sort_values(["participant_id", "session_id", "scan", "region"], ignore_index=True)
 
 
@@ -145,10 +144,13 @@ def read_failures(output_dir: Path) -> list[tuple[str, str, str]]:
     return found
 
 
-def _failed(output_dir: Path) -> set[str]:
-    """Names, without their suffix, of the scans that failed in the last run."""
+def failed_scans(output_dir: Path) -> dict[str, str]:
+    """Return the reason by name, without its suffix, of each scan that failed in its last run."""
     failed = (status for status in _statuses(output_dir) if status.get("result") == "failed")
-    return {str(status.get("scan")).rpartition("_")[0] for status in failed}
+    return {
+        str(status.get("scan")).rpartition("_")[0]: str(status.get("reason") or "no reason is known")
+        for status in failed
+    }
 
 
 def _statuses(output_dir: Path) -> Iterator[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses.base import CannotRun, Study
-from epvs_bids.analyses.matching import listed
-from epvs_bids.analyses.outputs import Region
-from epvs_bids.analyses.tables import rater_columns, row_in_file
+from epvs_bids.analyses.matching import listed, with_sessions
+from epvs_bids.analyses.outputs import Region, failed_scans
+from epvs_bids.analyses.tables import rater_columns
 from epvs_bids.errors import BadDataError
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.data import (
@@ -70,46 +71,42 @@ def rated_regions(study: Study) -> RatedRegions:
     ratings = study.usable_ratings
     options = study.options
     rater = rater_columns(ratings, study.ratings_path, rater=options.rater, site=options.site)[0]
-    rated = ratings[ratings[rater].notna()]
-    failed = [region for region in study.regions if read_sidecar(region.image).get("FailedChecks")]
-    by_session: dict[tuple[str, str], Region] = {}
-    for region in study.regions:
-        if region not in failed:
-            by_session.setdefault((region.participant_id, region.session_id), region)
-    pairs = [_pair(row, by_session, rater, study.ratings_path) for _, row in rated.iterrows()]
-    found = [pair for pair in pairs if pair is not None]
-    scanned = {region.participant_id for region in failed}
-    notes = _left_out(study, rated[~rated["participant_id"].isin(scanned)], by_session, found, rater)
+    regions, failed = _by_session(study)
+    keys = pd.DataFrame(sorted(regions), columns=["participant_id", "session_id"])
+    rated = with_sessions(study, keys, ratings[["participant_id", "session_id", rater]])
+    scores = rated[rated[rater].notna()].set_index(["participant_id", "session_id"])[rater]
+    scores = scores[~scores.index.isin(failed)]
+    usable = {key: region for key, region in regions.items() if key not in failed}
+    found = [
+        RatedRegion(participant=key[0], name=usable[key].scan, path=usable[key].image, score=float(score))
+        for key, score in scores.items()
+        if key in usable
+    ]
+    notes = _left_out(study, scores.index.to_list(), usable, found, rater)
     if failed:
-        notes += (f"failed quality control, {listed([region.scan for region in failed])}",)
+        notes += (f"failed quality control, {listed([regions[key].scan for key in failed])}",)
     check_training_set(found)
     return RatedRegions(tuple(found), rater, notes)
 
 
-def _pair(
-    row: pd.Series, regions: dict[tuple[str, str], Region], rater: str, path: Path
-) -> RatedRegion | None:
-    """Find the region of one rating."""
-    participant, session = str(row["participant_id"]), str(row["session_id"])
-    scanned = [key for key in regions if key[0] == participant]
-    if session == "" and len(scanned) > 1:
-        sessions = ", ".join(key[1] for key in scanned)
-        line = row_in_file(path, participant, session)
-        raise BadDataError(
-            f"{path}, row {line}, {participant}, column session_id: it names none, and there are regions of "
-            f"{sessions}"
-        )
-    only_one = len(scanned) == 1 and (session == "" or scanned[0][1] == "")
-    region = regions.get(scanned[0] if only_one else (participant, session))
-    if region is None:
-        return None
-    return RatedRegion(participant=participant, name=region.scan, path=region.image, score=float(row[rater]))
+def _by_session(study: Study) -> tuple[dict[tuple[str, str], Region], list[tuple[str, str]]]:
+    """Regions by participant and session, and those of them that are not to be learned from."""
+    regions: dict[tuple[str, str], Region] = {}
+    for region in study.regions:
+        regions.setdefault((region.participant_id, region.session_id), region)
+    again = failed_scans(study.output_dir)
+    failed = [
+        key
+        for key, region in regions.items()
+        if region.scan in again or read_sidecar(region.image).get("FailedChecks")
+    ]
+    return regions, failed
 
 
 def _left_out(
     study: Study,
-    rated: pd.DataFrame,
-    regions: dict[tuple[str, str], Region],
+    rated: Sequence[tuple[str, str]],
+    regions: Mapping[tuple[str, str], Region],
     found: list[RatedRegion],
     rater: str,
 ) -> tuple[str, ...]:
@@ -117,7 +114,7 @@ def _left_out(
     used = {pair.path for pair in found}
     without = {
         f"a region but no rating by {rater}": [r.scan for r in regions.values() if r.image not in used],
-        "a rating but no region": sorted(set(rated["participant_id"]) - {pair.participant for pair in found}),
+        "a rating but no region": sorted({row[0] for row in rated} - {pair.participant for pair in found}),
     }
     notes = []
     for problem, names in without.items():
@@ -143,7 +140,7 @@ def training_set(rated: RatedRegions, folder: Path) -> TrainingSet:
     )
 
 
-def model_folder(study: Study) -> Path:
+def target_folder(study: Study) -> Path:
     """Return the folder of the model that this run makes."""
     return study.output_dir / "models" / study.options.model_name
 

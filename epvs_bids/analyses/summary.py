@@ -7,7 +7,7 @@ import pandas as pd
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, Study
 from epvs_bids.analyses.matching import listed
-from epvs_bids.analyses.outputs import read_failures
+from epvs_bids.analyses.outputs import LAST_RUN, read_failures
 
 NAME = "summary"
 
@@ -54,8 +54,7 @@ def _missing(study: Study) -> pd.DataFrame:
     scores, wanted, sessions = study.scores, study.options.participants, study.options.sessions
     rejected = scores[~scores["qc_pass"]]
     rows = [
-        (row.participant_id, row.session_id, f"failed quality control: {row.qc_reason}")
-        for row in rejected.itertuples()
+        (row.participant_id, row.session_id, _rejected(str(row.qc_reason))) for row in rejected.itertuples()
     ]
     scored = set(zip(scores["participant_id"], scores["session_id"], strict=True))
     failures = [failure for failure in read_failures(study.output_dir) if failure[:2] not in scored]
@@ -69,6 +68,11 @@ def _missing(study: Study) -> pd.DataFrame:
     rows += [(label, "", _reason(study, label)) for label in sorted(everybody - named)]
     table = pd.DataFrame(rows, columns=["participant_id", "session_id", "reason"])
     return table.assign(session_id=table["session_id"].replace("", None)).drop_duplicates()
+
+
+def _rejected(reason: str) -> str:
+    """Why a score is not used."""
+    return reason if reason.startswith(LAST_RUN) else f"failed quality control: {reason}"
 
 
 def _reason(study: Study, label: str) -> str:

@@ -17,9 +17,9 @@ from epvs_bids.analyses.agreement import measure_rows
 from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.rated_regions import (
     RatedRegions,
-    model_folder,
     rated_regions,
     source_model,
+    target_folder,
     training_options,
     training_set,
 )
@@ -61,7 +61,7 @@ class _Member:
 def run(study: Study) -> AnalysisResult:
     """Train one network or an ensemble, and write it to `models/<name>`."""
     rated = rated_regions(study)
-    folder = model_folder(study)
+    folder = target_folder(study)
     torch.set_num_threads(study.options.threads)
     with workers() as together:
         data = _gather(rated, folder, together)
@@ -114,9 +114,7 @@ def _train_one(
         member=index,
     )
     alone = int(study.training.get("n_models", 1)) == 1
-    folder = model_folder(study) if alone else model_folder(study) / f"model-{index + 1}"
-    if together.leads:
-        write_split(folder, rated, parts)
+    folder = target_folder(study) if alone else target_folder(study) / f"model-{index + 1}"
     source = source_model(study.training.get("init_from"))
     options = training_options(study, source)
     fitted = fit_model(
@@ -130,6 +128,8 @@ def _train_one(
         resume=bool(study.training.get("resume", False)),
         fit_validation=alone,
     )
+    if together.leads:
+        write_split(folder, rated, parts)
     return _Member(parts, fitted)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from epvs_bids.analyses.base import GroupOptions, Study
+from epvs_bids.analyses.matching import rated_scans
 from epvs_bids.analyses.model_split import choose_split, find_split, seen_in_training
 from epvs_bids.errors import BadDataError
 
@@ -86,3 +87,24 @@ def test_what_is_not_known_about_a_model_is_said(tmp_path: Path) -> None:
     calibrated.mkdir(parents=True)
     for study, model in ((Study(tmp_path), "theirs"), (Study(tmp_path), "default")):
         assert seen_in_training(study, table.assign(model=model))[1] == ()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_people_of_another_study_may_have_the_same_labels(
+    make_study: MakeStudy, tmp_path: Path, same: bool
+) -> None:
+    """A model from elsewhere: whether the visual scores that it learned from are this study's."""
+    study = make_study(40, model=tmp_path / "theirs")
+    table = rated_scans(study).table
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    learned = table[["participant_id", "scan"]].assign(
+        score=table["A"] if same else table["A"].to_numpy()[::-1] + 1, split="train"
+    )
+    learned.to_csv(folder / "split.tsv", sep="\t", index=False)
+    seen, (note,) = seen_in_training(study, table)
+    assert seen.all() == same
+    assert seen.any() == same
+    assert ("with other visual scores" in note) != same
+    _, origin = choose_split(study, table, table["A"].to_numpy(dtype=float))
+    assert ("no split is known" in origin) != same

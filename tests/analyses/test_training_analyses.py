@@ -18,7 +18,7 @@ from epvs_bids.analyses.base import CannotRun, GroupOptions, Study
 from epvs_bids.analyses.model_split import find_split
 from epvs_bids.analyses.rated_regions import rated_regions
 from epvs_bids.errors import BadDataError, UsageError
-from epvs_bids.files import read_tsv
+from epvs_bids.files import read_tsv, write_json
 from epvs_bids.network import fit
 from epvs_bids.network.architecture import Architecture, build_network
 from epvs_bids.network.checkpoint import ModelDescription, load_models, save_model
@@ -33,17 +33,25 @@ QUICK = {"recipe": "modern", "features": 2, "max_epochs": 1, "validation_fractio
 MakeStudy = Callable[..., Study]
 
 
-def write_region(out: Path, label: str, spots: int, rng: np.random.Generator) -> None:
+def write_region(out: Path, label: str, spots: int, rng: np.random.Generator, *, session: str = "") -> None:
     region = np.full(SHAPE, 0.3, np.float32)
     region[0] = 0.0
     for _ in range(spots):
         x, y, z = (int(rng.integers(4, size - 5)) for size in SHAPE)
         region[x : x + 2, y : y + 2, z : z + 2] = 1.0
-    folder = out / label / "anat"
+    folder = out / label / session / "anat"
     folder.mkdir(parents=True)
-    stem = f"{label}_space-MNI152NLin2009cAsym_res-05_label-BG_desc-roi_T2w"
+    entities = f"{label}_{session}" if session else label
+    stem = f"{entities}_space-MNI152NLin2009cAsym_res-05_label-BG_desc-roi_T2w"
     nib.save(nib.Nifti1Image(region, np.diag([0.5, 0.5, 0.5, 1])), folder / f"{stem}.nii.gz")
     (folder / f"{stem}.json").write_text(json.dumps({"Preprocessing": PREPROCESSING}))
+
+
+def fail(folder: Path) -> None:
+    """Write into a region's sidecar that it failed quality control."""
+    (sidecar,) = folder.glob("*_desc-roi_T2w.json")
+    content = json.loads(sidecar.read_text()) | {"FailedChecks": ["a third lies outside the scan"]}
+    sidecar.write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -140,13 +148,37 @@ def test_the_model_trained_last_is_the_one_that_scores(rated: MakeStudy, spot_de
 
 
 def test_regions_that_failed_quality_control_teach_nothing(rated: MakeStudy) -> None:
-    region = rated().regions[0].image
-    sidecar = region.with_name(region.name.replace(".nii.gz", ".json"))
-    content = json.loads(sidecar.read_text()) | {"FailedChecks": ["a third lies outside the scan"]}
-    sidecar.write_text(json.dumps(content))
+    fail(rated().output_dir / "sub-00" / "anat")
     found = rated_regions(rated(strict=True))
     assert len(found.regions) == 15
     assert found.notes == ("failed quality control, 1 scan: sub-00",)
+
+
+def test_a_rating_without_a_session_goes_with_no_session_that_happens_to_be_usable(rated: MakeStudy) -> None:
+    """The other session failed quality control: the rating may be of that one."""
+    out = rated().output_dir
+    rng = np.random.default_rng(5)
+    (out / "sub-00" / "anat").rename(out / "sub-00" / "first")
+    for session in ("ses-1", "ses-2"):
+        write_region(out, "sub-00", 3, rng, session=session)
+    fail(out / "sub-00" / "ses-1" / "anat")
+    with pytest.raises(BadDataError, match=r"sub-00, column session_id: it names none, and there are 2"):
+        rated_regions(rated())
+
+
+def test_two_ratings_of_one_region_are_refused(rated: MakeStudy) -> None:
+    path = rated().bids_dir / "phenotype" / "epvs.tsv"
+    table = pd.read_csv(path, sep="\t").assign(session_id="n/a")
+    table = pd.concat([table, pd.DataFrame([{"participant_id": "sub-00", "A": 9, "session_id": "ses-1"}])])
+    table.to_csv(path, sep="\t", index=False)
+    with pytest.raises(BadDataError, match="2 sessions where one is expected"):
+        rated_regions(rated())
+
+
+def test_regions_whose_last_run_failed_teach_nothing(rated: MakeStudy) -> None:
+    status = {"scan": "sub-01_T2w", "result": "failed", "reason": "truncated"}
+    write_json(rated().output_dir / "logs" / "scans" / "sub-01_T2w.json", status)
+    assert [region.name for region in rated_regions(rated()).regions][:2] == ["sub-00", "sub-02"]
 
 
 def test_options_of_training_are_refused_where_a_line_is_fitted(
