@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from markupsafe import Markup
 
 from epvs_bids import __version__
 from epvs_bids.files import write_text
+from epvs_bids.reports import outputs
 from epvs_bids.reports.group import group_view
 from epvs_bids.reports.participant import participant_view
 from epvs_bids.reports.run import run_view
@@ -33,7 +35,9 @@ SALIENCY_TEXTS = {
 }
 
 
-def write_participant_page(output_dir: Path, participant_label: str) -> Path:
+def write_participant_page(
+    output_dir: Path, participant_label: str, *, everyone: Sequence[outputs.Row] | None = None
+) -> Path:
     """Write `sub-<label>.html`.
 
     Parameters
@@ -42,6 +46,8 @@ def write_participant_page(output_dir: Path, participant_label: str) -> Path:
         Derivatives; nothing outside of it is read, but for the template where no page needed it yet.
     participant_label
         With or without `sub-`.
+    everyone
+        What `outputs.cohort` gives, for who writes many pages at once; None: gathered for this page.
 
     Returns
     -------
@@ -49,7 +55,8 @@ def write_participant_page(output_dir: Path, participant_label: str) -> Path:
         Path of the page. A participant without derivatives has a page too, which says what went wrong.
     """
     participant = f"sub-{participant_label.removeprefix('sub-')}"
-    view = participant_view(output_dir, participant)
+    everyone = outputs.cohort(output_dir) if everyone is None else everyone
+    view = participant_view(output_dir, participant, everyone)
     has_group = (output_dir / GROUP_PAGE).is_file()
     return _write(
         output_dir / f"{participant}.html",

@@ -37,9 +37,8 @@ POTTER = {"0": "none", "1": "1–10", "2": "11–20", "3": "21–40", "4": "more
 """Counts that the classes of Potter et al. 2015 (doi:10.1159/000375153) stand for."""
 
 
-def participant_view(output_dir: Path, participant: str) -> dict[str, Any]:
-    """Gather what the page of a participant (`sub-…`) shows."""
-    everyone = outputs.cohort(output_dir)
+def participant_view(output_dir: Path, participant: str, everyone: Sequence[Row]) -> dict[str, Any]:
+    """Gather what the page of a participant (`sub-…`) shows, `everyone` being what `outputs.cohort` gives."""
     ages = outputs.ages(output_dir)
     scans = [
         _scan_view(output_dir, scan, everyone, ages) for scan in outputs.find_scans(output_dir, participant)

@@ -6,21 +6,25 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from scipy import ndimage
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from epvs_bids.reports import outputs
 from epvs_bids.reports.pages import write_group_page, write_participant_page
+from epvs_bids.settings import Settings
+from epvs_bids.workflows.participant import run_participant
 
 from .browser import CHROMIUM, DRIVER, Browser, chromium
-from .conftest import EVIL, write_group, write_run
+from .conftest import EVIL, write_group, write_run, write_scores
 
 needs_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER),
@@ -115,6 +119,24 @@ def test_a_broken_image_does_not_stop_the_page(outputs_dir: Path, tmp_path: Path
         "_desc-roi_T2w.nii.gz can&#39;t be read (truncated"
         in write_participant_page(tmp_path, "1").read_text()
     )
+
+
+def test_many_pages_gather_the_study_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2, 3):
+        write_scores(tmp_path, f"sub-{number}", 3.0 * number)
+    looks: list[Path] = []
+    gather = outputs.cohort
+
+    def counted(output_dir: Path) -> Sequence[outputs.Row]:
+        looks.append(output_dir)
+        return gather(output_dir)
+
+    monkeypatch.setattr(outputs, "cohort", counted)
+    settings = Settings(bids_dir=tmp_path, output_dir=tmp_path, level="participant", reports_only=True)
+    run_participant(settings, Console())
+    assert looks == [tmp_path]
+    write_participant_page(tmp_path, "1")
+    assert len(looks) == 2
 
 
 def test_pages_of_an_empty_folder(tmp_path: Path) -> None:

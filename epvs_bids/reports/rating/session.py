@@ -43,6 +43,8 @@ class Reading:
         Clicked EPVS, template millimetres (RAS).
     level
         Height (template mm) of the slice that is counted; None: the commissure's.
+    image
+        File name of the image that was read; empty where nothing is marked yet, or where it was not kept.
     """
 
     scan: str
@@ -50,6 +52,7 @@ class Reading:
     state: str = OPEN
     marks: tuple[Point, ...] = ()
     level: float | None = None
+    image: str = ""
 
     @property
     def count(self) -> str:
@@ -205,10 +208,11 @@ def from_dict(content: Mapping[str, Any]) -> Session:
             raise ValueError(f"format {content['format']!r}, this version reads {FORMAT}")
         readings = []
         for one in content["readings"]:
-            if one["number"] not in (1, 2) or not isinstance(one["scan"], str):
-                raise ValueError("a reading without a scan or number")
-            readings.append(_filled(Reading(one["scan"], one["number"]), one))
+            image = one.get("image", "")  # older states don't name it
+            if one["number"] not in (1, 2) or not isinstance(one["scan"], str) or not isinstance(image, str):
+                raise ValueError("a reading without a scan, number or image")
+            readings.append(_filled(Reading(one["scan"], one["number"], image=image), one))
         seed, repeats = int(_number(content["seed"])), _number(content["repeats"])
         return Session(check_rater(str(content["rater"])), seed, repeats, tuple(readings))
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise BadDataError(f"not a state of epvs-rate ({error})") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -150,19 +151,48 @@ class Store:
             write_json(path, description)
 
     def _complete(self, rater: str) -> None:
-        """Write readings that the table does not have as they are, as when the disk was full."""
+        """Write finished readings that the table does not have as they are, as when the disk was full.
+
+        What the table has of open ones stays: the state may be an older one that was put back.
+        """
         table = self._counts()
         rows = tables.find_rows(table, self.people)
+        replaced = self._replaced(rater)
+        self._warn_of_replaced(rater, replaced)
         for index in self.visible(rater):
             reading = self._sessions[rater].readings[index]
             scan = self.scans[reading.scan]
             row = rows.get((scan.participant_id, scan.session_id))
             name = sessions.column(rater, reading.number)
             cell = MISSING if row is None else table.rows[row].get(name, MISSING)
-            if outputs.number(cell) != outputs.number(reading.count):
-                where = f"{self.counts_path}, {scan.name}, column {name}"
+            where = f"{self.counts_path}, {scan.name}, column {name}"
+            if outputs.number(cell) == outputs.number(reading.count) or scan.name in replaced:
+                continue
+            if reading.state == sessions.OPEN:  # the count is not told: the rater is to count blind
+                state = self._state_path(rater)
+                text = "%s has a count that %s does not know. It stays until %s finishes that reading again."
+                LOGGER.warning(text, where, state, rater)
+            else:
                 LOGGER.warning("%s: %s becomes %s, as marked", where, cell, reading.count)
                 self._export(rater, reading, scan)
+
+    def _replaced(self, rater: str) -> dict[str, str]:
+        """Name, by scan, the image that the rater read where it is another one that is there now."""
+        return {
+            one.scan: one.image
+            for one in self.open(rater).readings
+            if one.image and one.scan in self.scans and one.image != self.scans[one.scan].image.name
+        }
+
+    def _warn_of_replaced(self, rater: str, replaced: Mapping[str, str]) -> None:
+        for name, image in sorted(replaced.items())[:1]:
+            LOGGER.warning(
+                "%s read %d scans in other images than are there now (%s, now %s). Their counts and marks "
+                "stay as they are, and %s can't change them. A column should not mix contrasts: run the "
+                "participant level with the earlier contrast and start epvs-rate again, or rate under "
+                "another name.",
+                *(rater, len(replaced), image, self.scans[name].image.name, rater),
+            )
 
     def _counts(self) -> tables.Table:
         return tables.read_table(self.counts_path, ["participant_id"])
@@ -210,7 +240,8 @@ class Store:
         TryAgainError
             When `page` is not the number that `begin` gave last: what an older page shows may be out of date.
         BadDataError
-            When `content` is not a reading, or a file in the way can't be merged.
+            When `content` is not a reading, the rater read another image of the scan before, or a file in the
+            way can't be merged.
         CannotCreateError
             When a file can't be written.
         """
@@ -221,11 +252,27 @@ class Store:
                     f"{rater} went on in another window. Go on there, or reload this page to go on here."
                 )
             old, scan = self.reading(rater, position)
+            self._check_image(rater, scan)
             new = sessions.parse_reading(old, content, slab)
+            begun = new.marks or new.state != sessions.OPEN
+            new = replace(new, image=scan.image.name if begun else "")
             self._keep(sessions.with_reading(self.open(rater), self.visible(rater)[position], new))
             if new.state != sessions.OPEN or old.state != sessions.OPEN:
                 self._export(rater, new, scan)
             return new
+
+    def _check_image(self, rater: str, scan: Scan) -> None:
+        """Refuse marks beside those that the rater set in another image of the scan, whose transform is gone.
+
+        The page shows this: images are named without the participant.
+        """
+        before = self._replaced(rater).get(scan.name)
+        if before:
+            then, now = ("…" + name.removeprefix(scan.name) for name in (before, scan.image.name))
+            raise BadDataError(
+                f"{rater} read this scan in {then}, and {now} has taken its place. Run the participant level "
+                "with the earlier contrast and start epvs-rate again, or rate under another name."
+            )
 
     def _export(self, rater: str, reading: Reading, scan: Scan) -> None:
         name = sessions.column(rater, reading.number)

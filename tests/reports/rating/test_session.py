@@ -79,6 +79,13 @@ def test_state_survives_json() -> None:
     assert sessions.from_dict(json.loads(json.dumps(sessions.to_dict(session)))) == session
 
 
+def test_a_state_that_names_no_image_is_read() -> None:
+    content = sessions.to_dict(Session("A", 7, 0.25, (Reading("sub-1", 1, image="sub-1_T2w.nii.gz"),)))
+    assert sessions.from_dict(content).readings[0].image == "sub-1_T2w.nii.gz"
+    del content["readings"][0]["image"]
+    assert sessions.from_dict(content).readings == (Reading("sub-1", 1),)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -87,6 +94,8 @@ def test_state_survives_json() -> None:
         {"readings": [{"scan": "a", "number": 3, "state": "open", "marks": [], "level": None}]},
         {"readings": [{"scan": "a", "number": 1, "state": "lost", "marks": [], "level": None}]},
         {"readings": [{"scan": "a", "number": 1}]},
+        {"readings": [{"scan": "a", "number": 1, "image": 3, "state": "open", "marks": [], "level": None}]},
+        {"readings": ["a"]},
         {"readings": 5},
         {"seed": "x"},
     ],

@@ -194,6 +194,65 @@ def test_a_correction_that_did_not_reach_the_table_is_made_up_for(
     assert "sub-01, column A1: 2 becomes 1, as marked" in caplog.text
 
 
+def test_an_older_state_takes_no_reading_back(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = store_of(output)
+    rate(store, "A", "sub-01", MARKS)
+    path = store.folder / "rater-A_state.json"
+    older = path.read_text()
+    rate(store, "A", "sub-02_ses-1", MARKS)
+    store.close()
+    path.write_text(older)
+    marks = store.marks_path(store.scans["sub-02_ses-1"])
+    before = (store.counts_path.read_text(), marks.read_text())
+    again = store_of(output)
+    assert again.overview("A")["states"].count("done") == 1
+    assert (store.counts_path.read_text(), marks.read_text()) == before
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{store.counts_path}, sub-02_ses-1, column A1 has a count that {path}")
+    rate(again, "A", "sub-02_ses-1", MARKS[:1])
+    assert counts(again)["A1"].tolist() == [2, 1]
+
+
+def test_readings_of_an_image_that_another_has_replaced_stay(
+    output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_of(output, repeats=1.0)
+    rate(store, "A", "sub-01", MARKS)
+    store.close()
+    for path in (output / "sub-01/anat").glob("*PDw*"):
+        path.unlink()
+    write_scan(output, "01", suffix="T2w", seed=4)
+    marks = store.marks_path(store.scans["sub-01"])
+    store.counts_path.write_text("participant_id\tA1\nsub-01\t3\n")
+    before = (store.counts_path.read_text(), marks.read_text())
+    again = store_of(output, repeats=1.0)
+    again.open("A")
+    (warning,) = [text for text in caplog.messages if "other images" in text]
+    assert "desc-preproc_PDw.nii.gz, now sub-01_space-" in warning
+    for number in {one.number for one in again.open("A").readings if one.scan == "sub-01"}:
+        with pytest.raises(
+            BadDataError, match=r"_PDw\.nii\.gz, and .*_T2w\.nii\.gz .* another name"
+        ) as refused:
+            rate(again, "A", "sub-01", MARKS[:1], number=number)
+        assert "sub-01" not in str(refused.value)  # the page shows it, and is blind
+    assert (store.counts_path.read_text(), marks.read_text()) == before
+    rate(again, "A", "sub-02_ses-1", MARKS)
+    rate(again, "B", "sub-01", MARKS)
+    assert counts(again).loc["sub-01", "B1"].tolist() == [2]
+
+
+def test_marks_that_were_all_removed_bind_a_rater_to_no_image(output: Path) -> None:
+    store = store_of(output)
+    for marks in (MARKS, []):
+        rate(store, "A", "sub-01", marks, state="open")
+    store.close()
+    for path in (output / "sub-01/anat").glob("*PDw*"):
+        path.unlink()
+    write_scan(output, "01", suffix="T2w")
+    rate(store_of(output), "A", "sub-01", MARKS)
+    assert counts(store)["A1"].tolist() == [2]
+
+
 def test_a_page_that_another_has_followed_changes_nothing(output: Path) -> None:
     store = store_of(output)
     stale, page = store.begin("A")["page"], store.begin("A")["page"]
