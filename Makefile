@@ -35,11 +35,12 @@ samseg:  ## try again to install SAMSEG, the embedded segmenter
 
 # Off line after installation: the cohort is simulated, the template comes with nilearn.
 DEMO ?= demo
-demo: setup  ## simulate a cohort, score it, run the group level, say where the page is
+demo: setup  ## simulate a cohort, score it, run the group level, train on its counts, say where the page is
 	@if [ -e $(DEMO)/bids/dataset_description.json ]; then echo 'Using the cohort in $(DEMO)/bids.'; \
 	else $(BIN)/epvs-simulate $(DEMO)/bids --participants 10 --rescanned 3 --sessions 2 --contrasts T2w --voxel-size 0.8 0.8 1 --seed 1 --nprocs 2; fi
 	$(BIN)/epvs-bids $(DEMO)/bids $(DEMO)/out participant --work-dir $(DEMO)/work --omp-nthreads 1
 	$(BIN)/epvs-bids $(DEMO)/bids $(DEMO)/out group
+	$(BIN)/epvs-bids $(DEMO)/bids $(DEMO)/out group --analysis train --recipe modern --init-from default --model-name demo
 	@echo 'Open $(abspath $(DEMO))/out/group.html in a browser.'
 
 lint: setup

@@ -13,11 +13,12 @@ from scipy import ndimage
 
 from benchmarks.data import paper_scan
 from benchmarks.harness import FOLDER
+from epvs_bids.anatomy.grid import resample_to_grid, template_grid
 from epvs_bids.anatomy.images import Volume, load_labels, load_volume
 from epvs_bids.anatomy.initialisation import rotation_about
 from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask
 from epvs_bids.anatomy.registration import register_rigid, register_to_template
-from epvs_bids.anatomy.roi import RoiParameters, region_of_scan, resample_to_grid, template_grid
+from epvs_bids.anatomy.roi import RoiParameters, region_of_scan
 from epvs_bids.anatomy.template import FALLBACK_TEMPLATE, get_template
 from epvs_bids.network.memory import reuse_large_blocks
 

@@ -58,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
     Raises
     ------
     UsageError
-        When the command line is wrong.
+        When the command line is wrong, or an option is not of the level.
     UnknownLevelError
         When the level is neither `participant` nor `group`.
     """
@@ -66,6 +66,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Settings:
     level = given.pop("analysis_level")
     if level not in ("participant", "group"):
         raise UnknownLevelError(f"Unknown analysis level {level!r}: `participant` or `group` is expected.")
+    if level == "group" and given["boilerplate_only"]:
+        raise UsageError("--boilerplate-only: it is the participant level that writes the methods paragraph.")
     given["participant_labels"] = _without_prefix(given["participant_labels"], "sub-")
     given["session_labels"] = _without_prefix(given["session_labels"], "ses-")
     given["omp_nthreads"] = min(given["omp_nthreads"] or 4, given["nprocs"])
@@ -212,7 +214,9 @@ def _add_resources(add: argparse._ArgumentGroup) -> None:
     add.add_argument("--resource-monitor", action="store_true", help="log each step's memory and cores")
     add.add_argument("--write-graph", action="store_true", help="draw the workflow into the work folder")
     add.add_argument("--reports-only", action="store_true", help="only write the pages anew")
-    add.add_argument("--boilerplate-only", action="store_true", help="only write the methods paragraph")
+    add.add_argument(
+        "--boilerplate-only", action="store_true", help="only write the methods paragraph (participant level)"
+    )
     add.add_argument(
         "--random-seed", type=_natural, default=1, metavar="N", help="seed of all that is random"
     )

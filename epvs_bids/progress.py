@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +18,8 @@ from rich.logging import RichHandler
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from epvs_bids.files import cannot_create
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -248,6 +252,9 @@ def make_console() -> Console:
     return console if console.is_terminal else _Console(stderr=True, width=200, no_color=True)
 
 
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+
+
 def set_up_logging(console: Console, verbose: int) -> None:
     """Send messages to the console: warnings and the run's steps; with `-v`, `-vv` more.
 
@@ -262,7 +269,48 @@ def set_up_logging(console: Console, verbose: int) -> None:
         handler: logging.Handler = RichHandler(console=console, show_path=False, markup=False)
     else:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_FORMAT)
     logger = logging.getLogger("epvs_bids")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if verbose >= 2 else logging.INFO)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose trouble, such as a full disk, is not that of the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: the message is on the console."""
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Write the messages to a file too, and the error that ends the block; without a file, go on.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is created where the one above exists.
+    """
+    logger = logging.getLogger("epvs_bids")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        handler = _LogFile(path, "w", encoding="utf-8", errors="backslashreplace")
+    except FileNotFoundError:  # no output folder yet: there is nothing to tell of
+        yield
+        return
+    except OSError as error:
+        _LOGGER.warning("%s", cannot_create(path, error))
+        yield
+        return
+    handler.setFormatter(_FORMAT)
+    logger.addHandler(handler)
+    try:
+        yield
+    except BaseException as end:
+        text = f"{type(end).__name__}: {end}"
+        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), None))
+        raise
+    finally:
+        logger.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()

@@ -92,6 +92,11 @@ def test_wrong_usage_ends_with_64(words: list[str], capsys: pytest.CaptureFixtur
     assert "usage:" in capsys.readouterr().err
 
 
+def test_the_group_level_refuses_boilerplate_only() -> None:
+    with pytest.raises(UsageError, match="--boilerplate-only"):
+        parse_arguments(["bids", "out", "group", "--boilerplate-only"])
+
+
 def test_unknown_level_ends_with_17(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnknownLevelError):
         parse_arguments(["bids", "out", "session"])

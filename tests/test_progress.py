@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import io
+import logging
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from epvs_bids.progress import Estimate, Outcome, Progress, describe, duration, results_table
+from epvs_bids.errors import MissingInputError
+from epvs_bids.progress import (
+    Estimate,
+    Outcome,
+    Progress,
+    describe,
+    duration,
+    log_file,
+    results_table,
+)
 
 
 class Clock:
@@ -79,3 +90,44 @@ def test_no_minus_before_a_zero() -> None:
 
 def test_scan_without_a_model_is_made_not_scored() -> None:
     assert describe(Outcome("a", "made")) == "region made"
+
+
+def test_log_file_holds_messages_and_the_error_that_ends_a_run(tmp_path: Path) -> None:
+    logger = logging.getLogger("epvs_bids.anything")
+    path = tmp_path / "logs" / "run_messages.log"
+
+    def run() -> None:
+        with log_file(path):
+            logger.warning("%s is taken", "\udcff")
+            raise MissingInputError("There is no model.")
+
+    with pytest.raises(MissingInputError):
+        run()
+    logger.warning("after the run")
+    first, last = path.read_text().splitlines()
+    assert first.endswith("WARNING \\udcff is taken")
+    assert last.endswith("ERROR MissingInputError: There is no model.")
+
+
+def test_a_full_disk_does_not_end_the_run_with_its_log(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logger = logging.getLogger("epvs_bids")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "full").symlink_to("/dev/full")
+    (tmp_path / "logs" / "folder").mkdir()
+    for name in ("full", "folder"):
+        with log_file(tmp_path / "logs" / name):
+            logger.warning("of %s", name)
+    with log_file(tmp_path / "nowhere" / "logs" / "run"):
+        pass
+    assert not (tmp_path / "nowhere").exists()
+    assert "Logging error" not in "".join(capfd.readouterr())
+    assert caplog.text.count("a folder of that name is in the way") == 1
+    assert "of full" in caplog.text
+    assert "of folder" in caplog.text

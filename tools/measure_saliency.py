@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, load_models
 from epvs_bids.network.inference import prepare
-from epvs_bids.network.saliency import saliency, share_near
+from epvs_bids.network.saliency import saliency
 from epvs_bids.simulation.region import HELD_OUT, simulate_region
 
 FIRST_SEED = 900_000
@@ -57,6 +59,46 @@ def main() -> None:
         print(f"{method}: median {middle:.3f} (quartiles {low:.3f} to {high:.3f}), n = {len(shares)}")
         print(f"  chance {np.median(chances):.3f}, median ratio {np.median(shares / chances):.1f}")
         print(f"  {np.median(times):.1f} s a region on {arguments.threads} thread(s)")
+
+
+def share_near(
+    saliency_map: NDArray[np.float32],
+    epvs: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    *,
+    voxel_size: float = 0.5,
+    fraction: float = 0.01,
+    distance: float = 1.0,
+) -> tuple[float, float]:
+    """Share of the most salient voxels that lie at a true EPVS, and the share that chance gives.
+
+    Parameters
+    ----------
+    saliency_map
+        (X, Y, Z); its absolute value is ranked.
+    epvs
+        Voxels of true EPVS, same shape.
+    inside
+        Voxels that count, same shape: the mask of the region.
+    voxel_size
+        Edge of a voxel in mm.
+    fraction
+        Share of the voxels inside that are called most salient, in (0, 1].
+    distance
+        Voxels up to this many mm from an EPVS are at it.
+
+    Returns
+    -------
+    share, chance
+        In [0, 1]. `chance` is the share of all voxels inside that are at an EPVS. Both nan without an EPVS.
+    """
+    if not epvs.any() or not inside.any():
+        return float("nan"), float("nan")
+    near = ndimage.distance_transform_edt(~epvs, sampling=voxel_size)[inside] <= distance
+    strength = np.abs(saliency_map[inside])
+    count = max(1, round(fraction * strength.size))
+    top = np.argpartition(strength, -count)[-count:]
+    return float(near[top].mean()), float(near.mean())
 
 
 if __name__ == "__main__":

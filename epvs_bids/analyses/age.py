@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
@@ -15,6 +14,7 @@ from epvs_bids.analyses.site import harmonised
 from epvs_bids.analyses.tables import bad_cell, parse_ages
 from epvs_bids.errors import BadDataError, UsageError
 from epvs_bids.statistics.counts import MODEL_NAMES, CountModel, fit_counts
+from epvs_bids.statistics.means import mean_estimate
 
 NAME = "age"
 AGE = "age"
@@ -165,9 +165,8 @@ def age_groups(ages: pd.Series, counts: pd.Series, *, years: int = BIN_YEARS) ->
     """Mean count and its 95 % t interval in age groups of `years` (Fig. 9); one alone has no interval."""
     rows = []
     for start, values in counts.groupby((ages // years * years).astype(int)):
-        n, mean = len(values), values.mean()
-        half = stats.t.ppf(0.975, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
-        rows.append((start, start + years, n, mean, mean - half, mean + half))
+        group = {"age_low": start, "age_high": start + years, "n": len(values)}
+        rows.append(group | mean_estimate(values).columns("mean"))
     return pd.DataFrame(rows, columns=["age_low", "age_high", "n", "mean", "mean_low", "mean_high"])
 
 

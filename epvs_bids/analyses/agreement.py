@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -88,12 +87,11 @@ def compare(
         labels = {"rater": rater, "subset": subset}
         result = agreement(rows[rater], rows["score"], participants=rows["participant_id"], seed=seed)
         measures += measure_rows(result, **labels)
-        plain = dataclasses.asdict(bland_altman(rows[rater], rows["score"]))
-        flat = {"n": plain["n"], "sd": plain["sd"]}
+        spread = bland_altman(rows[rater], rows["score"])
+        row: dict[str, object] = {**labels, "n": spread.n, "sd": spread.sd}
         for name in ("bias", "lower", "upper"):
-            flat |= {name: plain[name]["value"]}
-            flat |= {f"{name}_low": plain[name]["low"], f"{name}_high": plain[name]["high"]}
-        limits.append(labels | flat)
+            row |= getattr(spread, name).columns(name)
+        limits.append(row)
     return measures, limits
 
 

@@ -69,12 +69,11 @@ def method_table(
         result = agreement(y, x, participants=participants, seed=seed)
         row: dict[str, object] = {"method": name, "choice": (choices or {}).get(name, ""), "n": y.size}
         for measure in MEASURES:
-            estimate = getattr(result, measure)
-            row |= {measure: estimate.value, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
+            row |= getattr(result, measure).columns(measure)
         if name != NETWORK:
             row |= _williams(y, network, x)
         right = proportion(int(((x > MANY) == (y > MANY)).sum()), y.size)
-        rows.append(row | {"accuracy": right.value, "accuracy_low": right.low, "accuracy_high": right.high})
+        rows.append(row | right.columns("accuracy"))
     return pd.DataFrame(rows)
 
 

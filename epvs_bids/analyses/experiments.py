@@ -170,6 +170,6 @@ def _measure(data: TrainingSet, experiment: Experiment, predicted: NDArray[np.fl
     estimates = {name: getattr(result, name) for name in MEASURES}
     values = {name: float(estimate.value) for name, estimate in estimates.items()}
     for name in INTERVALS:  # those without resampling
-        values |= {f"{name}_low": float(estimates[name].low), f"{name}_high": float(estimates[name].high)}
+        values |= estimates[name].columns(name)
     known = {name: value if np.isfinite(value) else None for name, value in values.items()}
     return {**counts, "status": "done", **known}

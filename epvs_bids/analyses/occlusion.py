@@ -10,8 +10,8 @@ from typing import Literal, cast
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
-from scipy import stats
 
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
@@ -20,6 +20,7 @@ from epvs_bids.analyses.markers import read_markers
 from epvs_bids.analyses.model_split import DEFAULT, model_folder
 from epvs_bids.analyses.outputs import Region
 from epvs_bids.anatomy.registration import load_itk
+from epvs_bids.statistics.means import mean_estimate
 
 LOGGER = logging.getLogger(__name__)
 
@@ -126,9 +127,8 @@ def curve(scans: pd.DataFrame) -> pd.DataFrame:
     for name, part in [("all", scans), *scans.groupby(groups)]:
         most = MOST if name == "all" else int(min(MOST, part["marked"].max()))
         for number, values in part[part["occluded"] <= most].groupby("occluded")["score"]:
-            n, mean = len(values), values.mean()
-            half = stats.t.ppf(0.975, n - 1) * values.std() / np.sqrt(n) if n > 1 else np.nan
-            rows.append((name, number, n, mean, mean - half, mean + half))
+            labels = {"group": name, "occluded": number, "n": len(values)}
+            rows.append(labels | mean_estimate(values).columns("mean"))
     return pd.DataFrame(rows, columns=["group", "occluded", "n", "mean", "mean_low", "mean_high"])
 
 
@@ -140,7 +140,7 @@ def _voxels(region: Region, affine: NDArray[np.float64], points: NDArray[np.floa
         load_itk(transforms[0]) if transforms else np.eye(4)
     )  # none: the region lies in the scan's space
     to_voxel = np.linalg.inv(to_scan @ affine)
-    voxels: NDArray[np.float64] = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    voxels: NDArray[np.float64] = apply_affine(to_voxel, points)
     return voxels
 
 

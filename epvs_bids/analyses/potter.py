@@ -53,7 +53,7 @@ def _row(name: str, source: str, visual: pd.Series, automatic: pd.Series) -> dic
     exact = proportion(int((visual == automatic).sum()), len(visual))
     row: dict[str, object] = {"rater": name, "source": source, "n": len(visual)}
     for key, estimate in (("kappa_quadratic", quadratic), ("kappa_linear", linear), ("exact", exact)):
-        row |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
+        row |= estimate.columns(key)
     return row
 
 

@@ -68,8 +68,7 @@ def pair_rows(table: pd.DataFrame, columns: list[str], seed: int) -> pd.DataFram
             "n": result.n,
         }
         for name in MEASURES:
-            estimate = getattr(result, name)
-            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            row |= getattr(result, name).columns(name)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -43,8 +43,7 @@ def row_of_pair(series: str, first: pd.Series, second: pd.Series) -> dict[str, o
     spread, limits = repeatability(first, second), bland_altman(first, second)
     row: dict[str, object] = {"series": series, "n": icc.n}
     for name in ("icc11", "icc21", "icc31"):
-        estimate = getattr(icc, name)
-        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        row |= getattr(icc, name).columns(name)
     return row | {
         "within_sd": spread.within_sd,
         "repeatability": spread.coefficient,

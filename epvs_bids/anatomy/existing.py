@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Search:
     found
         The result to use, or `None`.
     unfinished
-        Sentences on results that are half-finished or still being made.
+        Sentences on results that are half-finished, still being made, or can't be read.
     running
         Whether one of those is still being made.
     """
@@ -90,30 +91,44 @@ def find_existing(directories: Sequence[Path], *, participant: str, session: str
     running = False
     for name in names:
         for root in _roots(directories):
-            folder = root / name
-            if not folder.is_dir():
-                continue
-            state = _state(folder)
-            if state is not None:
-                running = running or "still being made" in state
-                unfinished.append(state)
-                continue
-            found = _in_subject(folder) or _in_bids(folder, participant, session)
-            if found is not None:
-                return Search(found, tuple(unfinished), running)
+            seen = _look(root / name, participant, session)
+            if isinstance(seen, Existing):
+                return Search(seen, tuple(unfinished), running)
+            if seen is not None:
+                running = running or "still being made" in seen
+                unfinished.append(seen)
     return Search(None, tuple(unfinished), running)
 
 
+def _look(folder: Path, participant: str, session: str | None) -> Existing | str | None:
+    """Return the result in a folder, or a sentence on why it is passed over; None where there is nothing."""
+    try:
+        if not folder.is_dir():
+            return None
+        return _state(folder) or _in_subject(folder) or _in_bids(folder, participant, session)
+    except OSError as error:
+        remedy = "check its permissions, and the disk that it lies on"
+        return f"{folder} can't be read ({error.strerror}: {remedy})"
+
+
 def _roots(directories: Sequence[Path]) -> Iterator[Path]:
-    """Yield each folder, and the folders of programs inside it."""
+    """Yield each folder, and the folders of programs inside it; those that can't be read hold none."""
     for directory in directories:
-        if not directory.is_dir():
+        if not _is_folder(directory):
             continue
         yield directory
-        inside = sorted(p for p in directory.iterdir() if not p.name.startswith((".", "sub-")) and p.is_dir())
+        inside = list[Path]()
+        with suppress(OSError):
+            inside = sorted(p for p in directory.iterdir() if not p.name.startswith((".", "sub-")))
         first = [directory / name for name in _NESTED]
         nested = [p / "sourcedata" / "freesurfer" for p in inside]
-        yield from dict.fromkeys(p for p in [*first, *inside, *nested] if p.is_dir())
+        yield from dict.fromkeys(p for p in [*first, *inside, *nested] if _is_folder(p))
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(OSError):  # `is_dir` raises where a folder above can't be entered
+        return path.is_dir()
+    return False
 
 
 def _state(folder: Path) -> str | None:

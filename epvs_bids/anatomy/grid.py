@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
@@ -63,7 +64,7 @@ def template_grid(affine: Matrix, shape: Shape, voxel_size: float = 0.5) -> Grid
     """
     ends = [(-0.5, n - 0.5) for n in shape]
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
-    world = corners @ affine[:3, :3].T + affine[:3, 3]
+    world = apply_affine(affine, corners)
     low, high = world.min(axis=0), world.max(axis=0)
     counts = np.maximum(np.ceil((high - low) / voxel_size - 1e-6).astype(int), 1)
     grid_affine = np.diag([voxel_size] * 3 + [1.0])
@@ -129,7 +130,7 @@ def _visible_box(to_index: Matrix, grid_shape: Shape, shape: tuple[int, ...]) ->
     """Return the box of the image that the grid covers, with the spline's margin; None if there is none."""
     ends = [(0.0, n - 1.0) for n in grid_shape]
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
-    seen = corners @ to_index[:3, :3].T + to_index[:3, 3]
+    seen = apply_affine(to_index, corners)
     low = np.maximum(np.floor(seen.min(axis=0)).astype(int) - _SPLINE_MARGIN, 0)
     high = np.minimum(np.ceil(seen.max(axis=0)).astype(int) + _SPLINE_MARGIN + 1, shape)
     if np.any(high - low < 1):

@@ -38,12 +38,15 @@ class Volume:
         The file.
     warnings
         What the reader of the results should know: thick slices, partial coverage, odd headers …
+    brain_extracted
+        Whether everything but the brain has been set to zero.
     """
 
     data: NDArray[np.float32]
     affine: Matrix
     path: Path
     warnings: tuple[str, ...] = field(default=())
+    brain_extracted: bool = False
 
     @property
     def voxel_sizes(self) -> tuple[float, float, float]:
@@ -85,9 +88,10 @@ def load_volume(path: Path, *, volume: int | None = None) -> Volume:
     data = _values(path, image, volume, np.float32)
     _check_values(path, data)
     warnings += _coverage_warnings(affine, shape)
-    if is_brain_extracted(data, affine):
+    extracted = is_brain_extracted(data, affine)
+    if extracted:
         warnings.append("the scan is brain-extracted: tissue at the edge of the brain may be missing")
-    return Volume(data=data, affine=affine, path=path, warnings=tuple(warnings))
+    return Volume(data, affine, path, tuple(warnings), extracted)
 
 
 def load_labels(path: Path) -> tuple[NDArray[np.int16] | NDArray[np.int32], Matrix]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -125,7 +126,7 @@ def mutual_information(fixed: Thin, moving: Thin, transform: Matrix) -> float:
     """
     every = (slice(None, None, 2),) * 3
     inside = fixed.mask[every]
-    points = 2 * np.argwhere(inside) @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    points = apply_affine(fixed.affine, 2 * np.argwhere(inside))
     return _information(_binned(fixed.data[every][inside]), points, moving, transform)
 
 
@@ -145,7 +146,7 @@ def coarse_search(fixed: Thin, moving: Thin) -> Matrix:
         tried are the scanner's own coordinates, and centre of gravity on centre of gravity.
     """
     fixed, moving = (thin_out(i.data, i.affine, i.mask, voxel_size=_SEARCH_VOXEL) for i in (fixed, moving))
-    points = np.argwhere(fixed.mask) @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    points = apply_affine(fixed.affine, np.argwhere(fixed.mask))
     values = _binned(fixed.data[fixed.mask])
     centre = _centre_of_gravity(fixed)
     best, best_information = np.eye(4), 0.0
@@ -179,7 +180,7 @@ def turned_information(fixed: Thin, moving: Volume, transform: Matrix) -> tuple[
     """
     fixed = thin_out(fixed.data, fixed.affine, fixed.mask, voxel_size=_SEARCH_VOXEL)
     whole = thin_out(moving.data, moving.affine, None, voxel_size=_SEARCH_VOXEL)
-    points = np.argwhere(fixed.mask) @ fixed.affine[:3, :3].T + fixed.affine[:3, 3]
+    points = apply_affine(fixed.affine, np.argwhere(fixed.mask))
     values = _binned(fixed.data[fixed.mask])
     centre = _centre_of_gravity(fixed)
     candidates = [transform]
@@ -243,7 +244,7 @@ def centres_of(
     for label, box in structure_boxes(labels, structures).items():
         corner = np.array([s.start for s in box])
         middle = corner + np.argwhere(labels[box] == label).mean(axis=0)
-        centres[label] = affine[:3, :3] @ middle + affine[:3, 3]
+        centres[label] = apply_affine(affine, middle)
     return centres
 
 
@@ -300,7 +301,7 @@ def _kabsch(centres: Mapping[int, NDArray[np.float64]]) -> dict[int, tuple[Matri
         matrix = np.eye(4)
         matrix[:3, :3] = vt.T @ np.diag([1.0, 1.0, hand * np.sign(np.linalg.det(u @ vt))]) @ u.T
         matrix[:3, 3] = aim - matrix[:3, :3] @ middle
-        left = source @ matrix[:3, :3].T + matrix[:3, 3] - target
+        left = apply_affine(matrix, source) - target
         fits[hand] = matrix, float(np.sqrt((left**2).sum(axis=1).mean()))
     return fits
 
@@ -309,7 +310,7 @@ def _centre_of_gravity(image: Thin) -> NDArray[np.float64]:
     """Return the centre of the mask, weighted by intensities above 0, in RAS mm."""
     weights = np.where(image.mask, np.maximum(image.data, 0), 0).astype(np.float64)
     middle = np.asarray(ndimage.center_of_mass(weights))
-    return np.asarray(image.affine[:3, :3] @ middle + image.affine[:3, 3])
+    return np.asarray(apply_affine(image.affine, middle))
 
 
 def _binned(values: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -329,7 +330,7 @@ def _information(
 ) -> float:
     """Return the mutual information of binned fixed values at `points` and the moving image under them."""
     to_index = np.linalg.inv(moving.affine) @ transform
-    index = points @ to_index[:3, :3].T + to_index[:3, 3]
+    index = apply_affine(to_index, points)
     met = np.all((index >= 0) & (index <= np.array(moving.data.shape) - 1), axis=1)
     if np.count_nonzero(met) < least * len(points):
         return 0.0

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -56,8 +57,6 @@ class RigidTransform:
         4 × 4, RAS millimetres of the fixed image to RAS millimetres of the moving image.
     metric
         Mutual information in nats at this position, in the fixed mask; larger is better.
-    parameters
-        What Elastix was told, beyond its default rigid parameters.
     turned
         Mutual information after a half turn about an axis, relative to that at this position, both on the
         whole scan; not a number where it was not looked at, or the scan holds less than half of the brain.
@@ -65,7 +64,6 @@ class RigidTransform:
 
     matrix: Matrix
     metric: float = float("nan")
-    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     turned: float = float("nan")
 
     def inverse(self) -> RigidTransform:
@@ -131,7 +129,7 @@ def register_rigid(
     BadDataError
         Elastix found too little overlap to go on.
     """
-    from epvs_bids.anatomy.elastix import PARAMETERS, run_elastix
+    from epvs_bids.anatomy.elastix import run_elastix
 
     both = fixed_mask is not None and moving_mask is not None
     fixed_thin = _prepare(fixed, fixed_mask, blank=both, sampled=True)
@@ -140,8 +138,7 @@ def register_rigid(
         initial = coarse_search(fixed_thin, moving_thin)
     shifted = Thin(moving_thin.data, moving_thin.mask, np.linalg.inv(initial) @ moving_thin.affine)
     matrix = initial @ run_elastix(fixed_thin, shifted, seed=seed)
-    metric = mutual_information(fixed_thin, moving_thin, matrix)
-    return RigidTransform(matrix, metric, {**PARAMETERS, "RandomSeed": (str(seed),)})
+    return RigidTransform(matrix, mutual_information(fixed_thin, moving_thin, matrix))
 
 
 def _prepare(image: Volume, mask: NDArray[np.bool_] | None, *, blank: bool, sampled: bool) -> Thin:
@@ -323,7 +320,5 @@ def _landmark_offset(transform: RigidTransform, centres: Mapping[int, NDArray[np
     to_template = np.linalg.inv(transform.matrix)
     if not centres:
         return float("inf")
-    apart = [
-        to_template[:3, :3] @ c + to_template[:3, 3] - np.array(LANDMARKS[k]) for k, c in centres.items()
-    ]
+    apart = [apply_affine(to_template, c) - np.array(LANDMARKS[k]) for k, c in centres.items()]
     return float(np.sqrt(np.mean(np.sum(np.square(apart), axis=1))))

@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from epvs_bids.anatomy.images import Volume, load_labels, save_volume
 from epvs_bids.anatomy.initialisation import thin_out
 from epvs_bids.anatomy.programs import run_program
@@ -44,11 +42,9 @@ def find_samseg() -> Path | None:
     return Path(found) if found else None
 
 
-def run_samseg(
-    scan: Volume, folder: Path, *, pallidum_separate: bool = True, threads: int = 1, sloppy: bool = False
-) -> Path:
+def run_samseg(scan: Volume, folder: Path, *, threads: int = 1, sloppy: bool = False) -> Path:
     """
-    Segment a scan.
+    Segment a scan, the pallidum modelled apart from white matter, as SAMSEG asks for with T2-like contrast.
 
     Parameters
     ----------
@@ -57,8 +53,6 @@ def run_samseg(
         voxel.
     folder
         Where SAMSEG writes; made where missing.
-    pallidum_separate
-        Whether the pallidum is modelled apart from white matter, as SAMSEG asks for with T2-like contrast.
     threads
         Number of threads.
     sloppy
@@ -85,13 +79,11 @@ def run_samseg(
             "with --derivatives."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    small = thin_out(scan.data, scan.affine, np.ones(scan.data.shape, dtype=np.bool_))
+    small = thin_out(scan.data, scan.affine, None)
     save_volume(folder / "input.nii", small.data, small.affine)
     write_json(folder / "options.json", {"optimizationOptions": _SLOPPY if sloppy else _COARSE})
     arguments: list[str | Path] = [command, "-i", folder / "input.nii", "-o", folder]
-    arguments += ["--options", folder / "options.json", "--threads", str(threads)]
-    if pallidum_separate:
-        arguments.append("--pallidum-separate")
+    arguments += ["--options", folder / "options.json", "--threads", str(threads), "--pallidum-separate"]
     run_program(arguments, log=folder / "samseg.log", threads=threads)
     labels = folder / "seg.mgz"
     if not labels.is_file():

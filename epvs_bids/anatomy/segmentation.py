@@ -43,15 +43,12 @@ class Segmentation:
         The program that made them.
     notes
         What was done and what was passed over, for the log, the sidecar and the report.
-    files
-        The files that they come from.
     """
 
     labels: NDArray[np.integer]
     affine: Matrix
     source: str
     notes: list[str] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
 
 
 def segment(
@@ -172,7 +169,7 @@ def _finish(scan: Volume, result: Existing, *, t1w: Path | None, notes: list[str
     if mirrored(centres_of(here, scan.affine, LANDMARKS)):
         raise BadDataError(f"{result.labels}, on {scan.path.name}: {MIRRORED}.")
     _LOGGER.info("Labels of %s from %s (%s)", scan.path.name, result.program, result.labels)
-    return Segmentation(here, scan.affine, result.program, notes, [result.labels])
+    return Segmentation(here, scan.affine, result.program, notes)
 
 
 def _same_grid(labels: NDArray[np.integer], affine: Matrix, scan: Volume) -> bool:

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-
-@dataclass(frozen=True)
-class Line:
-    """count = slope × output + intercept."""
-
-    slope: float
-    intercept: float
-
-    def __call__(self, output: ArrayLike) -> NDArray[np.float64]:
-        """Rescale outputs; the result may be negative, as the paper notes."""
-        return self.slope * np.asarray(output, dtype=np.float64) + self.intercept
+from epvs_bids.statistics.calibration import Line
 
 
 def icc_maximising_line(output: ArrayLike, reference: ArrayLike) -> Line:
@@ -34,7 +22,8 @@ def icc_maximising_line(output: ArrayLike, reference: ArrayLike) -> Line:
 
     Returns
     -------
-    The line; slope 0 and the mean count where the output does not vary.
+    The line from output to count; slope 0 and the mean count where the output does not vary. What it
+    gives may be negative, as the paper notes.
     """
     x, y = np.asarray(output, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     covariance = ((x - x.mean()) * (y - y.mean())).mean()

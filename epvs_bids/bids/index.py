@@ -32,7 +32,7 @@ _DATABASE = "layout_index.sqlite"
 
 
 def index_anatomy(bids_dir: Path, participants: Iterable[str], *, metadata: bool = False) -> BIDSLayout:
-    """Index the anatomical images of some participants, in memory.
+    """Index the anatomical images of some participants, in memory; those that can't be read are left out.
 
     Parameters
     ----------
@@ -43,11 +43,7 @@ def index_anatomy(bids_dir: Path, participants: Iterable[str], *, metadata: bool
     metadata
         Whether sidecars are read too, so that filters may name their fields.
     """
-    files = [
-        file for label in participants for file in _participant_files(bids_dir / f"sub-{label}", metadata)
-    ]
-    if metadata:
-        files += [path for path in _entries(bids_dir) if path.name.endswith(".json")]
+    files = _files(bids_dir, participants, metadata=metadata)
     return _layout(bids_dir, files, metadata=metadata)
 
 
@@ -87,8 +83,7 @@ def open_database(bids_dir: Path, folder: Path, participants: Sequence[str]) -> 
 def _make_database(bids_dir: Path, folder: Path, participants: Sequence[str]) -> None:
     """Write the index aside and move it into place, so that no other job sees a part of it."""
     aside = make_folder(folder) / f".new-{secrets.token_hex(4)}"
-    files = [file for label in participants for file in _participant_files(bids_dir / f"sub-{label}", True)]
-    files += [path for path in _entries(bids_dir) if path.name.endswith(".json")]
+    files = _files(bids_dir, participants, metadata=True, index=folder / _DATABASE)
     try:
         make_folder(aside)
         _layout(bids_dir, files, metadata=True, database_path=aside)
@@ -137,6 +132,32 @@ class _ListIndexer(BIDSLayoutIndexer):  # type: ignore[misc]
         return [file for file, _ in indexed], [tag for _, tags in indexed for tag in tags]
 
 
+def _files(
+    bids_dir: Path, participants: Iterable[str], *, metadata: bool, index: Path | None = None
+) -> list[Path]:
+    """List what is indexed of the participants that can be read; `index` is the file that keeps it."""
+    files = []
+    for label in participants:
+        try:
+            files += list(_participant_files(bids_dir / f"sub-{label}", metadata))
+        except InputOutputError as error:  # `find_scans` makes it this participant's outcome
+            if index:
+                remedy = "Remove that, too, once the folder can be read."
+                _LOGGER.warning("%s sub-%s is left out of %s. %s", error, label, index, remedy)
+    if metadata:
+        files += [path for path in _entries(bids_dir) if path.name.endswith(".json")]
+    return files
+
+
+def why_unreadable(folder: Path) -> str | None:
+    """Say why the folders of a participant can't be read, and what to do; None where they can."""
+    try:
+        list(_participant_files(folder, metadata=False))
+    except InputOutputError as error:
+        return str(error)
+    return None
+
+
 def _participant_files(folder: Path, metadata: bool) -> Iterator[Path]:
     """List the images below `anat` of a participant and its sessions, with their sidecars if wanted."""
     endings = (*IMAGES, ".json") if metadata else IMAGES
@@ -156,7 +177,8 @@ def _entries(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise InputOutputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
+        remedy = "Check its permissions, and the disk that it lies on."
+        raise InputOutputError(f"Cannot read the folder {folder}: {error.strerror}. {remedy}") from error
 
 
 def _is_text(path: Path) -> bool:

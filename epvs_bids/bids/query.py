@@ -19,9 +19,9 @@ from bids.layout import BIDSLayout
 from sqlalchemy.exc import SQLAlchemyError
 
 from epvs_bids.bids.filters import QUERIES, Filters
-from epvs_bids.bids.index import IMAGES, index_anatomy, open_database, participants_of
+from epvs_bids.bids.index import IMAGES, index_anatomy, open_database, participants_of, why_unreadable
 from epvs_bids.bids.scan import Scan
-from epvs_bids.errors import BadDataError, EmptySelectionError, EPVSError
+from epvs_bids.errors import BadDataError, EmptySelectionError, EPVSError, InputOutputError
 from epvs_bids.files import read_json
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,12 +45,15 @@ class Unavailable:
         Whether the label was asked for, which makes its absence a failure.
     elsewhere
         Whether there is a scan in a session that was not asked for.
+    unreadable
+        Whether its folders can't be read, which is a failure whether it was asked for or not.
     """
 
     participant: str
     reason: str
     asked: bool
     elsewhere: bool = False
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def find_scans(
 ) -> Selection:
     """Find the scan of each session of the wanted participants.
 
+    A participant with a folder that can't be read has none: what it holds might change the choice.
+
     Parameters
     ----------
     bids_dir
@@ -89,6 +94,8 @@ def find_scans(
     ------
     EmptySelectionError
         When nothing is left; the text says what there is.
+    InputOutputError
+        When nothing is left, and folders can't be read.
     """
     known = participants_of(bids_dir)
     if not known:
@@ -108,13 +115,18 @@ def find_scans(
         mine = [session for session in sorted(there) if not sessions or session in sessions]
         scans += [_scan(_best(there[session]), t1ws) for session in mine]
         if not mine:
-            reason = _why_nothing(bids_dir / f"sub-{label}", sessions, contrast)
-            asked, elsewhere = bool(participants), bool(there)
-            unavailable.append(Unavailable(label, reason, asked=asked, elsewhere=elsewhere))
+            folder, asked = bids_dir / f"sub-{label}", bool(participants)
+            unavailable.append(_unavailable(folder, sessions, contrast, asked=asked, elsewhere=bool(there)))
     if not scans:
-        reasons = "; ".join(f"sub-{one.participant}: {one.reason}" for one in unavailable[:5])
-        raise EmptySelectionError(f"The labels and filters select no scan of {bids_dir} ({reasons}).")
+        raise _nothing_left(bids_dir, unavailable)
     return Selection(tuple(scans), tuple(unavailable))
+
+
+def _nothing_left(bids_dir: Path, unavailable: Sequence[Unavailable]) -> EPVSError:
+    if locked := [one.reason for one in unavailable if one.unreadable]:
+        return InputOutputError(" ".join(locked[:5]))
+    reasons = "; ".join(f"sub-{one.participant}: {one.reason}" for one in unavailable[:5])
+    return EmptySelectionError(f"The labels and filters select no scan of {bids_dir} ({reasons}).")
 
 
 def _layout(
@@ -196,7 +208,7 @@ def _proton_density_volume(path: Path) -> int:
     sidecar = path.with_name(path.name.partition(".")[0] + ".json")
     try:
         echoes = read_json(sidecar).get("EchoTime") if sidecar.exists() else None
-    except EPVSError as error:
+    except (EPVSError, OSError) as error:  # `exists` raises where a folder above can't be entered
         _LOGGER.warning("%s The first volume of %s is taken for the proton density.", error, path.name)
         return 0
     if (
@@ -227,6 +239,16 @@ def _unknown_label(label: str, known: Sequence[str]) -> str:
     same_number = [one for one in known if one.lstrip("0") == label.lstrip("0")]
     suggestion = next(iter(same_number or close), None)
     return "there is no such participant" + (f"; did you mean {suggestion}?" if suggestion else "")
+
+
+def _unavailable(
+    folder: Path, sessions: Sequence[str], contrast: str, *, asked: bool, elsewhere: bool
+) -> Unavailable:
+    """Describe a participant that is there, but none of whose scans is taken."""
+    label = folder.name.removeprefix("sub-")
+    if reason := why_unreadable(folder):
+        return Unavailable(label, reason, asked=asked, unreadable=True)
+    return Unavailable(label, _why_nothing(folder, sessions, contrast), asked=asked, elsewhere=elsewhere)
 
 
 def _why_nothing(folder: Path, sessions: Sequence[str], contrast: str) -> str:

@@ -24,8 +24,6 @@ from epvs_bids.statistics.potter import potter_class
 
 _LOGGER = logging.getLogger(__name__)
 
-_STRIPPED = "brain-extracted"
-
 
 class _WriteInputs(BaseInterfaceInputSpec):
     bids_dir = traits.Str(mandatory=True)
@@ -36,6 +34,7 @@ class _WriteInputs(BaseInterfaceInputSpec):
     model = traits.Either(None, traits.Str(), usedefault=True, desc="the model's name")
     method = traits.Str("none", usedefault=True, desc="of the saliency map")
     warnings = traits.List(traits.Str())
+    brain_extracted = traits.Bool()
     source = traits.Str(desc="what the segmentation is made with")
     notes = traits.List(traits.Str())
     labels = File(exists=True)
@@ -126,7 +125,7 @@ class WriteDerivatives(Stage):
         self, writer: _Writer, source: str, path: Path, description: str, more: dict[str, Any]
     ) -> None:
         res = next((part[4:] for part in path.name.split("_") if part.startswith("res-")), None)
-        stripped = any(_STRIPPED in warning for warning in self.inputs.warnings)
+        stripped = self.inputs.brain_extracted
         writer.copy(source, path)
         writer.json(
             path.with_name(path.name.partition(".")[0] + ".json"),

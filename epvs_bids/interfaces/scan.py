@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import BaseInterfaceInputSpec, File, TraitedSpec, traits
 
+from epvs_bids.anatomy.grid import resample_to_grid, template_grid
 from epvs_bids.anatomy.images import load_labels, load_volume, save_volume
 from epvs_bids.anatomy.labels import basal_ganglia_mask, brain_mask
+from epvs_bids.anatomy.quality import coverage_remarks, volume_remarks
 from epvs_bids.anatomy.registration import check_registration, load_itk, register_to_template, save_itk
-from epvs_bids.anatomy.roi import RoiParameters, region_of_scan, resample_to_grid, template_grid
+from epvs_bids.anatomy.roi import RoiParameters, region_of_scan
 from epvs_bids.anatomy.segmentation import segment
 from epvs_bids.errors import BadDataError
-from epvs_bids.files import read_json, write_json
+from epvs_bids.files import write_json
 from epvs_bids.interfaces.base import Stage, read_checked, read_mask
-from epvs_bids.interfaces.quality import coverage_remarks, volume_remarks
 
 
 class _ReadInputs(BaseInterfaceInputSpec):
@@ -28,6 +29,7 @@ class _ReadInputs(BaseInterfaceInputSpec):
 class _ReadOutputs(TraitedSpec):
     scan = File(exists=True, desc="the scan, three-dimensional and checked")
     warnings = traits.List(traits.Str(), desc="what the reader of the results should know")
+    brain_extracted = traits.Bool(desc="whether everything but the brain is zero")
 
 
 class ReadScan(Stage):
@@ -40,7 +42,8 @@ class ReadScan(Stage):
         scan = load_volume(Path(self.inputs.in_file), volume=self.inputs.volume)
         out = folder / f"{scan.path.name.partition('.')[0]}.nii"
         save_volume(out, scan.data, scan.affine)
-        return {"scan": str(out), "warnings": list(scan.warnings)}
+        facts = {"warnings": list(scan.warnings), "brain_extracted": scan.brain_extracted}
+        return {"scan": str(out), **facts}
 
 
 class _SegmentInputs(BaseInterfaceInputSpec):
@@ -194,8 +197,3 @@ class ExtractRegion(Stage):
         return {name: str(folder / f"{name}.nii.gz") for name in names} | {
             "facts": str(folder / "facts.json")
         }
-
-
-def read_facts(path: str) -> dict[str, Any]:
-    """Read what `ExtractRegion` found out."""
-    return read_json(Path(path))

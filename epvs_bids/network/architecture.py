@@ -168,16 +168,6 @@ class Architecture:
             raise BadDataError("Architecture: dilations and channels have different lengths.")
 
 
-COUNTING = Architecture(
-    channels=((16, 16), (32, 32, 32)),
-    dilations=((1, 1), (1, 2, 4)),
-    head="sum",
-    normalisation="batch",
-    scaling="robust",
-)
-"""The small network that counts by adding up a detection map (ours): a cell is 1 mm, its context 17 mm."""
-
-
 _LARGEST = {"blocks": 8, "convolutions": 32, "pooling": 8}
 _LARGEST_WIDTH = 2**16
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 AXES = ("x", "y", "z")
@@ -60,14 +61,7 @@ class Augmentation:
 
 def rotation_matrix(angles: Sequence[float]) -> Tensor:
     """Return the (3, 3) rotation about x, then y, then z by `angles` (radians)."""
-    result = torch.eye(3, dtype=torch.float64)
-    for axis, angle in enumerate(torch.tensor(angles, dtype=torch.float64)):
-        one, two = [index for index in range(3) if index != axis]
-        turn = torch.eye(3, dtype=torch.float64)
-        turn[one, one] = turn[two, two] = torch.cos(angle)
-        turn[one, two], turn[two, one] = -torch.sin(angle), torch.sin(angle)
-        result = turn @ result
-    return result
+    return torch.from_numpy(Rotation.from_euler("xyz", angles).as_matrix())
 
 
 def transform(regions: Tensor, matrix: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor, nn
@@ -189,54 +190,14 @@ def to_native(
         -1, 3
     )
     to_scan = np.linalg.inv(to_region)
-    seen = corners @ to_scan[:3, :3].T + to_scan[:3, 3]
+    seen = apply_affine(to_scan, corners)
     low = np.clip(np.floor(seen.min(axis=0)).astype(int), 0, shape)
     high = np.clip(np.ceil(seen.max(axis=0)).astype(int) + 1, low, shape)
     native = np.zeros(shape, dtype=np.float32, order="F")  # as it is written
     if np.all(high > low):
         box = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
-        offset = to_region[:3, :3] @ low + to_region[:3, 3]
+        offset = apply_affine(to_region, low)
         native[box] = ndimage.affine_transform(
             volume, to_region[:3, :3], offset, output_shape=tuple(high - low), order=1, output=np.float32
         )
     return native
-
-
-def share_near(
-    saliency_map: NDArray[np.float32],
-    epvs: NDArray[np.bool_],
-    inside: NDArray[np.bool_],
-    *,
-    voxel_size: float = 0.5,
-    fraction: float = 0.01,
-    distance: float = 1.0,
-) -> tuple[float, float]:
-    """Share of the most salient voxels that lie at a true EPVS, and the share that chance gives.
-
-    Parameters
-    ----------
-    saliency_map
-        (X, Y, Z); its absolute value is ranked.
-    epvs
-        Voxels of true EPVS, same shape.
-    inside
-        Voxels that count, same shape: the mask of the region.
-    voxel_size
-        Edge of a voxel in mm.
-    fraction
-        Share of the voxels inside that are called most salient, in (0, 1].
-    distance
-        Voxels up to this many mm from an EPVS are at it.
-
-    Returns
-    -------
-    share, chance
-        In [0, 1]. `chance` is the share of all voxels inside that are at an EPVS. Both nan without an EPVS.
-    """
-    if not epvs.any() or not inside.any():
-        return float("nan"), float("nan")
-    near = ndimage.distance_transform_edt(~epvs, sampling=voxel_size)[inside] <= distance
-    strength = np.abs(saliency_map[inside])
-    count = max(1, round(fraction * strength.size))
-    top = np.argpartition(strength, -count)[-count:]
-    return float(near[top].mean()), float(near.mean())

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from epvs_bids.reports.style import (
@@ -332,7 +333,7 @@ def _mask_limits(mask: Image, margin: float = 4.0) -> Limits:
     if not len(inside):
         return mask.limits
     ends = np.stack([inside.min(axis=0), inside.max(axis=0)])
-    world = np.sort(ends @ mask.affine[:3, :3].T + mask.affine[:3, 3], axis=0)
+    world = np.sort(apply_affine(mask.affine, ends), axis=0)
     (x0, y0, z0), (x1, y1, z1) = (world[0] - margin).tolist(), (world[1] + margin).tolist()
     return ((x0, x1), (y0, y1), (z0, z1))
 

@@ -23,8 +23,8 @@ def run_view(output_dir: Path, participant: str = "") -> dict[str, Any]:
     output_dir
         Derivatives.
     participant
-        `sub-…` on a participant's page: settings are those of the latest run that had it among its labels.
-        Empty for the latest run of all.
+        `sub-…` on a participant's page: settings are those of the latest run of the participant level that
+        had it among its labels. Empty on the group's page: those of the latest run of the group level.
     """
     logs = output_dir / "logs"
     methods = methods_blocks(outputs.first_text([logs / "CITATION.md"]))
@@ -115,12 +115,13 @@ def _software(description: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _settings(logs: Path, label: str) -> Mapping[str, Any]:
-    """Read the settings of the latest run that left them in the logs and worked on a participant."""
+    """Read the settings of the latest run of a page's level that worked on its participant."""
+    level = "participant" if label else "group"
     for path in sorted(logs.glob("*_settings.json"), key=_time, reverse=True):
         settings = outputs.content(path)
         labels = settings.get("participant_labels")  # none, where all were asked for
-        worked = not labels or label in labels
-        if settings and (not label or (worked and not settings.get("boilerplate_only"))):
+        worked = not label or not labels or label in labels
+        if settings.get("level") == level and worked and not settings.get("boilerplate_only"):
             return settings
     return {}
 

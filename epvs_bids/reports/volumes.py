@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -37,7 +38,7 @@ class Image:
         """Smallest and largest x, y and z in mm that its voxels' centres reach."""
         ends = [(0.0, size - 1.0) for size in self.data.shape]
         corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
-        world = corners @ self.affine[:3, :3].T + self.affine[:3, 3]
+        world = apply_affine(self.affine, corners)
         (x0, y0, z0), (x1, y1, z1) = world.min(axis=0).tolist(), world.max(axis=0).tolist()
         return ((x0, x1), (y0, y1), (z0, z1))
 
@@ -89,7 +90,7 @@ def centre(mask: Image) -> Point:
         voxel = np.asarray(ndimage.center_of_mass(mask.data))
     else:
         voxel = (np.asarray(mask.data.shape) - 1) / 2
-    x, y, z = (mask.affine[:3, :3] @ voxel + mask.affine[:3, 3]).tolist()
+    x, y, z = apply_affine(mask.affine, voxel).tolist()
     return (x, y, z)
 
 

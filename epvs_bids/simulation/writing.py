@@ -135,7 +135,8 @@ def _held(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise TryAgainError(f"Another epvs-simulate is writing to {folder}. Choose another folder.") from error
+        remedy = "Choose another folder"
+        raise TryAgainError(f"Another epvs-simulate is writing to {folder}. {remedy}.") from error
     except OSError as error:
         LOGGER.warning("No lock on %s (%s): let only one epvs-simulate write to it.", folder, error)
     try:

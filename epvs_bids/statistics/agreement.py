@@ -189,9 +189,9 @@ def repeatability(first: ArrayLike, second: ArrayLike) -> Repeatability:
     return Repeatability(x.size, within, float(1.96 * np.sqrt(2) * within))
 
 
-def proportion(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
-    """Share successes / n with Wilson's score interval (Wilson 1927, JASA 22:209–212); n ≥ 1."""
-    z = stats.norm.ppf((1 + confidence) / 2)
+def proportion(successes: int, n: int) -> Estimate:
+    """Share successes / n with Wilson's 95 % score interval (Wilson 1927, JASA 22:209–212); n ≥ 1."""
+    z = stats.norm.ppf(0.975)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Line:
-    """rating ≈ slope × score + intercept."""
+    """rating ≈ slope × score + intercept; may be negative for low scores."""
 
     slope: float
     intercept: float
 
-    def __call__(self, score: Floats) -> Floats:
+    def __call__(self, score: ArrayLike) -> Floats:
         """Calibrate scores."""
-        return self.slope * score + self.intercept
+        return self.slope * np.asarray(score, dtype=np.float64) + self.intercept
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,15 @@ from scipy.stats import f as f_distribution
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the limits of its confidence interval; limits are NaN where there is none."""
+    """A value with the limits of its 95 % confidence interval; limits are NaN where there is none."""
 
     value: float
     low: float
     high: float
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the three numbers as columns of a table: `name`, `name_low`, `name_high`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,14 @@ def _mean_squares(table: NDArray[np.float64]) -> _MeanSquares:
     )
 
 
-def _from_f(f_value: float, df1: float, df2: float, k: int, alpha: float) -> tuple[float, float]:
+def _from_f(f_value: float, df1: float, df2: float, k: int) -> tuple[float, float]:
     """Limits of (F − 1) / (F + k − 1), for a ratio of mean squares `f_value`."""
-    low = f_value / f_distribution.ppf(1 - alpha / 2, df1, df2)
-    high = f_value * f_distribution.ppf(1 - alpha / 2, df2, df1)
+    low = f_value / f_distribution.ppf(0.975, df1, df2)
+    high = f_value * f_distribution.ppf(0.975, df2, df1)
     return float((low - 1) / (low + k - 1)), float((high - 1) / (high + k - 1))
 
 
-def _icc21(ms: _MeanSquares, n: int, k: int, alpha: float) -> Estimate:
+def _icc21(ms: _MeanSquares, n: int, k: int) -> Estimate:
     """ICC(2,1) with the approximate interval of Shrout & Fleiss (1979), p. 424."""
     between = k * (ms.raters - ms.residual) / n
     value = (ms.targets - ms.residual) / (ms.targets + (k - 1) * ms.residual + between)
@@ -77,8 +81,8 @@ def _icc21(ms: _MeanSquares, n: int, k: int, alpha: float) -> Estimate:
     if rated == 0 and share == 0:  # no variation between targets at all
         return Estimate(value, np.nan, np.nan)
     df = (k - 1) * (n - 1) * (rated + share) ** 2 / ((n - 1) * rated**2 + share**2)
-    f_low = f_distribution.ppf(1 - alpha / 2, n - 1, df)
-    f_high = f_distribution.ppf(1 - alpha / 2, df, n - 1)
+    f_low = f_distribution.ppf(0.975, n - 1, df)
+    f_high = f_distribution.ppf(0.975, df, n - 1)
     spread = k * ms.raters + (k * n - k - n) * ms.residual
     return Estimate(
         value,
@@ -87,8 +91,8 @@ def _icc21(ms: _MeanSquares, n: int, k: int, alpha: float) -> Estimate:
     )
 
 
-def intraclass_correlations(ratings: ArrayLike, *, confidence: float = 0.95) -> IntraclassCorrelations:
-    """Single-measure intraclass correlations of n targets scored by k raters, with F-based intervals.
+def intraclass_correlations(ratings: ArrayLike) -> IntraclassCorrelations:
+    """Single-measure intraclass correlations of n targets scored by k raters, with F-based 95 % intervals.
 
     With the mean squares between targets BMS, within targets WMS, between raters JMS and residual EMS:
 
@@ -100,8 +104,6 @@ def intraclass_correlations(ratings: ArrayLike, *, confidence: float = 0.95) -> 
     ----------
     ratings
         Shape (n, k), counts without missing values, n ≥ 2 and k ≥ 2.
-    confidence
-        Coverage of the intervals, in (0, 1).
 
     Returns
     -------
@@ -125,16 +127,15 @@ def intraclass_correlations(ratings: ArrayLike, *, confidence: float = 0.95) -> 
     if np.ptp(table) == 0:
         nothing = Estimate(np.nan, np.nan, np.nan)
         return IntraclassCorrelations(nothing, nothing, nothing, n, k)
-    alpha = 1 - confidence
     ms = _mean_squares(table)
 
     def one(error: float, df: int) -> Estimate:
         value = (ms.targets - error) / (ms.targets + (k - 1) * error)
         if error == 0:
             return Estimate(value, np.nan, np.nan)
-        low, high = _from_f(ms.targets / error, n - 1, df, k, alpha)
+        low, high = _from_f(ms.targets / error, n - 1, df, k)
         return Estimate(value, low, high)
 
     return IntraclassCorrelations(
-        one(ms.within, n * (k - 1)), _icc21(ms, n, k, alpha), one(ms.residual, (n - 1) * (k - 1)), n, k
+        one(ms.within, n * (k - 1)), _icc21(ms, n, k), one(ms.residual, (n - 1) * (k - 1)), n, k
     )

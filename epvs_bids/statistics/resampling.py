@@ -96,11 +96,11 @@ def _correlation(mean_a: Floats, mean_b: Floats, aa: Floats, bb: Floats, ab: Flo
     return np.where(varies, (ab - mean_a * mean_b) / scale, np.nan)
 
 
-def percentile_interval(samples: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap samples, NaN ones left out; (NaN, NaN) where all are."""
+def percentile_interval(samples: ArrayLike) -> tuple[float, float]:
+    """95 % percentile interval of bootstrap samples, NaN ones left out; (NaN, NaN) where all are."""
     values = np.asarray(samples, dtype=np.float64)
     values = values[np.isfinite(values)]
     if values.size == 0:
         return np.nan, np.nan
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

@@ -29,9 +29,10 @@ from epvs_bids import __version__
 from epvs_bids.analyses import ANALYSES, ON_REQUEST, load_analysis
 from epvs_bids.analyses.base import AnalysisResult, CannotRun, GroupOptions, Study
 from epvs_bids.analyses.descriptions import describe
-from epvs_bids.errors import EPVSError, MissingInputError, UsageError
+from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, UsageError
 from epvs_bids.files import read_json, write_json, write_tsv
 from epvs_bids.settings import Settings
+from epvs_bids.workflows.record import recorded, write_settings
 
 LOGGER = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def make_study(settings: Settings) -> Study:
 
 
 def run_group(settings: Settings) -> int:
-    """Run the group level.
+    """Run the group level; settings and messages are left in `logs`.
 
     Every analysis has its chance: one that fails does not stop the others. Analyses that the data do not
     allow are skipped with the reason in the log, in `group_analyses.tsv` and in `group_results.json`.
@@ -82,6 +83,8 @@ def run_group(settings: Settings) -> int:
     ------
     UsageError
         For an analysis of another name.
+    EmptySelectionError
+        Where scores are of other participants or sessions than those asked for.
     MissingInputError
         Where nothing was scored.
     """
@@ -92,18 +95,20 @@ def run_group(settings: Settings) -> int:
         return 0
     study = make_study(settings)
     names = _chosen(study.options.analyses)
-    if not study.options.analyses:
-        _require_scores(study)
-    leads = os.environ.get("RANK", "0") == "0"  # `torchrun` starts helpers, which neither write nor speak
-    if not leads:
+    requested = bool(study.options.analyses)
+    if os.environ.get("RANK", "0") != "0":  # `torchrun` starts helpers, which neither write nor speak
         logging.getLogger("epvs_bids").setLevel(logging.CRITICAL)
-    records = [_run_one(name, study, write=leads) for name in names]
-    if not leads:
-        return _exit_code(records, requested=bool(study.options.analyses))
-    _write_scores(study)
-    _write_records(records, study)
-    write_group_page(study.output_dir)
-    return _exit_code(records, requested=bool(study.options.analyses))
+        return _exit_code([_run_one(name, study, write=False) for name in names], requested=requested)
+    with recorded(settings) as run:
+        if not requested:
+            _require_scores(study)
+        _name_absent(study)
+        write_settings(settings, run)
+        records = [_run_one(name, study, write=True) for name in names]
+        _write_scores(study)
+        _write_records(records, study)
+        write_group_page(study.output_dir)
+    return _exit_code(records, requested=requested)
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
@@ -119,11 +124,26 @@ def _chosen(names: Sequence[str]) -> list[str]:
 
 
 def _require_scores(study: Study) -> None:
-    """Turn the absence of any score into an error of the run."""
+    """Turn the absence of any score into an error of the run, or of the labels where others have scores."""
     try:
         _ = study.scores
     except CannotRun as reason:
+        chosen = study.options.participants or study.options.sessions
+        if chosen and any(study.output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv")):
+            remedy = "Correct --participant-label and --session-label, or run the participant level for them."
+            raise EmptySelectionError(f"There are {reason} ({', '.join(chosen)}). {remedy}") from reason
         raise MissingInputError(str(reason)) from reason
+
+
+def _name_absent(study: Study) -> None:
+    """Warn of each label that was asked for and has no results."""
+    output_dir = study.output_dir
+    there = {path.name for pattern in ("sub-*", "sub-*/ses-*") for path in output_dir.glob(pattern)}
+    for label in (*study.options.participants, *study.options.sessions):
+        if label not in there:
+            LOGGER.warning(
+                "%s was asked for, but %s holds no results of it: is it misspelt?", label, output_dir
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,8 +16,6 @@ from epvs_bids.files import read_json, read_tsv, write_json
 from epvs_bids.interfaces.base import FAILURE, describe_traceback
 from epvs_bids.progress import Outcome, Progress
 from epvs_bids.workflows.scan import STAGES, scan_workflow_name
-
-_LOGGER = logging.getLogger(__name__)
 
 _NO_ANSWER = {
     "reason": "its job ended without a result: it may have been killed, for memory or time",

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,14 @@ from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import Selection, Unavailable, find_scans
 from epvs_bids.bids.scan import Scan
 from epvs_bids.bids.validation import check_folders, check_given, validate
-from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, TryAgainError
-from epvs_bids.files import make_folder, read_tsv, write_json
+from epvs_bids.errors import (
+    EmptySelectionError,
+    EPVSError,
+    InputOutputError,
+    MissingInputError,
+    TryAgainError,
+)
+from epvs_bids.files import read_tsv
 from epvs_bids.interfaces.report import ParticipantPage
 from epvs_bids.progress import Outcome, Progress, RunResult
 from epvs_bids.settings import Settings
@@ -35,6 +39,7 @@ from epvs_bids.workflows.engine import (
 )
 from epvs_bids.workflows.monitor import Monitor, failure_of, write_status
 from epvs_bids.workflows.plan import Plan, make_plan, work_folder
+from epvs_bids.workflows.record import recorded, write_settings
 from epvs_bids.workflows.scan import STAGES, init_scan_wf
 
 _LOGGER = logging.getLogger(__name__)
@@ -63,6 +68,12 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     check_folders(settings.bids_dir, writable)
     subjects = [settings.fs_subjects_dir] if settings.fs_subjects_dir else []
     check_given({"--fs-subjects-dir": subjects, "--derivatives": settings.derivatives})
+    with recorded(settings) as name:
+        return _run_selected(settings, console, name)
+
+
+def _run_selected(settings: Settings, console: Console, name: str) -> RunResult:
+    """Find the scans and run them; `name` is that of the run."""
     filters = read_filters(settings.bids_filter_file)
     if settings.validate:
         validate(settings.bids_dir)
@@ -77,7 +88,7 @@ def run_participant(settings: Settings, console: Console) -> RunResult:
     )
     check()
     plan = make_plan(settings, selection.scans)
-    _write_run_files(plan)
+    _write_run_files(plan, name)
     if settings.boilerplate_only:
         return RunResult()
     missing = _write_missing(settings, selection)
@@ -177,14 +188,12 @@ def _draw(workflow: Workflow) -> None:
         _LOGGER.warning("The graph is not drawn (%s); its description is in %s.", error, workflow.base_dir)
 
 
-def _write_run_files(plan: Plan) -> None:
-    """Write what concerns the whole data set, and the settings of this run under a name of its own."""
+def _write_run_files(plan: Plan, name: str) -> None:
+    """Write what concerns the whole data set, and the settings of this run under its name."""
     settings = plan.settings
     write_dataset_files(settings.output_dir, settings.bids_dir)
-    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    logs = make_folder(settings.output_dir / "logs")
-    write_json(logs / f"{stamp}_settings.json", settings.to_json())
-    configure(settings, logs, run=stamp)
+    write_settings(settings, name)
+    configure(settings, settings.output_dir / "logs", run=name)
     _write_methods(plan)
 
 
@@ -307,11 +316,13 @@ def _write_missing(settings: Settings, selection: Selection) -> list[str]:
 
 def _missing(one: Unavailable) -> Outcome:
     code = MissingInputError.exit_code if one.asked else 0
+    code = InputOutputError.exit_code if one.unreadable else code
     return Outcome(f"sub-{one.participant}", "missing", reason=one.reason, exit_code=code)
 
 
 def _only_reports(settings: Settings) -> RunResult:
     """Write the pages of the wanted participants anew, from what the output folder holds."""
+    from epvs_bids.reports.outputs import cohort
     from epvs_bids.reports.pages import write_participant_page
 
     output_dir = settings.output_dir
@@ -323,7 +334,8 @@ def _only_reports(settings: Settings) -> RunResult:
     wanted = [label for label in labels if label in (settings.participant_labels or labels)]
     if not wanted:
         raise EmptySelectionError(f"{output_dir} holds no results of the participants asked for.")
+    everyone = cohort(output_dir)  # once, not for every page: it looks at each scan of the study
     for label in wanted:
-        write_participant_page(output_dir, f"sub-{label}")
+        write_participant_page(output_dir, f"sub-{label}", everyone=everyone)
         _LOGGER.info("sub-%s.html is written.", label)
     return RunResult()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from epvs_bids.errors import MissingInputError, UsageError
 from epvs_bids.settings import Settings
 from epvs_bids.workflows import server
 
+_LOGGER = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class ModelPlan:
@@ -37,12 +40,15 @@ class ModelPlan:
         Checksum of its description, which holds those of its weights.
     networks
         Number of its networks.
+    template
+        Space that it was trained in; None where it can't be told or does not matter.
     """
 
     folder: Path
     name: str
     key: str
     networks: int
+    template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +134,22 @@ def make_plan(settings: Settings, scans: Sequence[Scan]) -> Plan:
     parameters = _parameters(settings, trained)
     if parameters.registration and not templates:
         templates = {contrast: _template_files(settings, contrast) for contrast in contrasts}
+    _warn_of_other_space(model, {files.name for files in templates.values()})
     threads = min(settings.omp_nthreads, max(1, settings.nprocs // max(1, len(scans))))
     return Plan(settings, model, parameters, templates, threads)
+
+
+def _warn_of_other_space(model: ModelPlan | None, spaces: set[str]) -> None:
+    """Say so where scans are registered to another template than those that a model learned from."""
+    if model is not None and model.template is not None and spaces - {model.template}:
+        _LOGGER.warning(
+            "Model %s was trained in the space of %s; these scans are registered to %s, whose positions "
+            "differ by millimetres. --template %s registers them as it was trained.",
+            model.name,
+            model.template,
+            " and ".join(sorted(spaces)),
+            model.template,
+        )
 
 
 def examine_model(choice: str, device: str) -> tuple[ModelPlan, RoiParameters]:
@@ -153,7 +173,9 @@ def examine_model(choice: str, device: str) -> tuple[ModelPlan, RoiParameters]:
     trained = RoiParameters.from_dict(models[0].description.preprocessing)
     descriptions = sorted(folder.glob("**/*.json"))
     key = hashlib.sha256(b"".join(path.read_bytes() for path in descriptions)).hexdigest()
-    return ModelPlan(folder, choice if choice == "default" else folder.name, key, len(models)), trained
+    name = choice if choice == "default" else folder.name
+    template = models[0].description.training.get("template")
+    return ModelPlan(folder, name, key, len(models), template), trained
 
 
 def _template_files(settings: Settings, contrast: str) -> TemplateFiles:

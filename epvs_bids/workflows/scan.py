@@ -29,6 +29,7 @@ STAGES = {
 }
 """Steps of a scan in the order of work, with the seconds that each is expected to take at first."""
 
+_READ = ("warnings", "brain_extracted")
 _RESULTS = ("preproc", "mask", "roi", "head", "brain", "facts")
 
 
@@ -37,7 +38,7 @@ def scan_workflow_name(scan: Scan) -> str:
     return re.sub(r"\W", "_", scan.name.replace("+", "plus")) + "_wf"
 
 
-def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workflow:
+def init_region_wf(*, plan: Plan, scan: Scan) -> Workflow:
     """Build the way from a scan to its region.
 
     Reading and checking, segmentation of the basal ganglia, rigid registration, one resampling.
@@ -56,8 +57,8 @@ def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workfl
 
     Outputs
     -------
-    scan, warnings
-        The checked scan, and what is to be known about it.
+    scan, warnings, brain_extracted
+        The checked scan, what is to be known about it, and whether it holds the brain alone.
     labels, source, notes
         Label image in the scan's space, what made it, what was done to it.
     transform, inverse, quality
@@ -67,19 +68,19 @@ def init_region_wf(*, plan: Plan, scan: Scan, name: str = "region_wf") -> Workfl
     """
     inputnode = Node(IdentityInterface(fields=["in_file"]), name="inputnode")
     registered = ["transform", "inverse", "quality"] if plan.templates else []
-    fields = ["scan", "warnings", "labels", "source", "notes", *registered, *_RESULTS]
+    fields = ["scan", *_READ, "labels", "source", "notes", *registered, *_RESULTS]
     outputnode = Node(IdentityInterface(fields=fields), name="outputnode")
     read = Node(ReadScan(volume=scan.volume, stamp=_stamp(scan)), name="read", mem_gb=1.5)
     segment = _segment_node(plan, scan)
     extract = Node(ExtractRegion(parameters=plan.parameters.to_dict()), name="extract", mem_gb=2.0)
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="region_wf")
     workflow.connect(
         [
             (inputnode, read, [("in_file", "in_file")]),
             (read, segment, [("scan", "scan")]),
             (read, extract, [("scan", "scan")]),
             (segment, extract, [("labels", "labels"), ("brain_mask", "brain_mask")]),
-            (read, outputnode, [("scan", "scan"), ("warnings", "warnings")]),
+            (read, outputnode, [(fact, fact) for fact in ("scan", *_READ)]),
             (segment, outputnode, [("labels", "labels"), ("source", "source"), ("notes", "notes")]),
             (extract, outputnode, [(result, result) for result in _RESULTS]),
         ]
@@ -126,7 +127,7 @@ def _register_node(plan: Plan, scan: Scan) -> Node:
     return Node(interface, name="register", mem_gb=2.0)
 
 
-def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
+def init_score_wf(*, plan: Plan) -> Workflow:
     """Build the way from a region to its score and saliency map.
 
     Parameters
@@ -154,7 +155,7 @@ def init_score_wf(*, plan: Plan, name: str = "score_wf") -> Workflow:
     mapped = [] if settings.saliency == "none" else ["saliency", "native"]
     outputnode = Node(IdentityInterface(fields=["score", *mapped]), name="outputnode")
     score = Node(ScoreRegion(threads=threads, **common), name="score", n_procs=threads, mem_gb=2.5)
-    workflow = Workflow(name=name)
+    workflow = Workflow(name="score_wf")
     workflow.connect(
         [(inputnode, score, [("roi", "roi")]), (score, outputnode, [("score", "score")])],
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,3 +156,32 @@ def test_half_finished_and_running_subjects_are_passed_over(tmp_path: Path) -> N
     search = find_existing([tmp_path / "a", tmp_path / "b"], participant="1", session=None)
     assert search.found is not None
     assert search.unfinished
+
+
+@pytest.mark.parametrize("locked", ["a", "a/sub-1", "a/sub-1/scripts"])
+def test_what_can_not_be_read_is_passed_over(
+    locked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a/sub-1/mri/aseg.mgz", "a/sub-1/scripts/recon-all.done", "b/sub-1/mri/aseg.mgz")
+    look, enter = os.stat, os.scandir
+
+    def refuse(path: Any) -> None:  # noqa: ANN401 - as os.stat has it
+        if tmp_path / locked in Path(os.fspath(path)).parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def stat(path: Any, **more: Any) -> os.stat_result:  # noqa: ANN401
+        refuse(path)
+        return look(path, **more)
+
+    def scandir(path: Any) -> Any:  # noqa: ANN401
+        refuse(Path(os.fspath(path)) / "file")
+        return enter(path)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "scandir", scandir)
+    for directories in ([tmp_path / "a", tmp_path / "b"], [tmp_path]):
+        search = find_existing(directories, participant="1", session="x")
+        assert search.found is not None
+        assert search.found.labels == tmp_path / "b/sub-1/mri/aseg.mgz"
+        assert not search.running
+        assert f"{tmp_path}/a/sub-1 can't be read (Permission denied: check" in " ".join(search.unfinished)

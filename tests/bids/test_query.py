@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import find_scans
-from epvs_bids.errors import BadDataError, EmptySelectionError
+from epvs_bids.errors import BadDataError, EmptySelectionError, InputOutputError
 
 Make = Callable[..., Path]
 
@@ -169,3 +173,31 @@ def test_a_scan_in_another_session_than_those_asked_for_is_told(empty_files: Mak
     assert [scan.name for scan in selection.scans] == ["sub-02_ses-2_T2w"]
     assert {one.participant: one.elsewhere for one in selection.unavailable} == {"01": True, "03": False}
     assert [one.elsewhere for one in find_scans(root).unavailable] == [False]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_participant_that_can_not_be_read_stops_no_other(
+    kept: bool,
+    empty_files: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("epvs_bids"), "propagate", True)
+    root = empty_files("sub-01/anat/sub-01_PDw.nii.gz", "sub-02/anat/sub-02_PDw.nii.gz")
+    scandir = os.scandir
+
+    def guarded(folder: Any) -> Any:  # noqa: ANN401 - as os.scandir has it
+        if str(folder).endswith("sub-02/anat"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    selection = find_scans(root, database=tmp_path / "index" if kept else None)
+    assert [scan.name for scan in selection.scans] == ["sub-01_PDw"]
+    (locked,) = selection.unavailable
+    assert (locked.participant, locked.unreadable) == ("02", True)
+    assert f"{root}/sub-02/anat: Permission denied. Check its permissions" in locked.reason
+    assert ("sub-02 is left out of" in caplog.text) == kept  # nobody would know of it later
+    with pytest.raises(InputOutputError, match="sub-02/anat"):
+        find_scans(root, participants=["02"])

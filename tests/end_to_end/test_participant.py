@@ -85,6 +85,7 @@ def test_every_scan_has_a_score_and_its_derivatives(run: Run) -> None:
     sidecar = read_json(region.with_name(region.name.replace(".nii.gz", ".json")))
     assert sidecar["Sources"] == ["bids:raw:sub-01/anat/sub-01_PDw.nii.gz"]
     assert "0.5 mm" in sidecar["Resolution"]
+    assert sidecar["SkullStripped"] is False
 
 
 def test_logs_say_what_was_done(run: Run) -> None:
@@ -93,6 +94,8 @@ def test_logs_say_what_was_done(run: Run) -> None:
     assert (status["participant_id"], status["session_id"], status["result"]) == ("sub-02", "ses-1", "scored")
     settings = [read_json(path) for path in (run.out / "logs").glob("*_settings.json")]
     assert settings[0]["bids_dir"] == str(run.bids)
+    messages = "".join(path.read_text() for path in (run.out / "logs").glob("*_messages.log"))
+    assert "sub-02_ses-1_T2w.nii.gz will be scored" in messages
     citation = (run.out / "logs" / "CITATION.md").read_text()
     assert "SAMSEG" in citation
     assert "own space" in citation
@@ -114,7 +117,8 @@ def test_second_run_does_nothing_again(run: Run) -> None:
         name: when for name, when in node_results(run.work).items() if not name.endswith("/write")
     } == nodes
     changed = {name for name, facts in contents(run.out).items() if files.get(name) != facts}
-    assert not [name for name in changed if Path(name).is_file() and "_settings" not in name]
+    own = ("_settings.json", "_messages.log")
+    assert not [name for name in changed if Path(name).is_file() and not name.endswith(own)]
 
 
 def test_a_changed_option_recomputes_what_depends_on_it_alone(run: Run) -> None:
@@ -288,6 +292,20 @@ def test_two_runs_of_one_participant_do_not_meet(run: Run, capfd: pytest.Capture
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_brain_extracted_scan_is_described_as_one(
+    tmp_path: Path, head: Head, add_scan: Add, describe_dataset: Describe
+) -> None:
+    root = describe_dataset(tmp_path / "bids")
+    image, labels = head
+    brain = np.asarray(image.dataobj) * (np.asarray(labels.dataobj) > 0)
+    add_scan(root, "sub-01_PDw", (nib.Nifti1Image(brain, image.affine), labels))
+    words = ["--model", "none", "--no-mni-registration", "--skip-bids-validation", "-w", str(tmp_path / "w")]
+    assert main([str(root), str(tmp_path / "out"), "participant", *words]) == 0
+    sidecars = list((tmp_path / "out/sub-01/anat").glob("*_PDw.json"))
+    assert sidecars
+    assert all(read_json(path)["SkullStripped"] for path in sidecars)
 
 
 def test_crc_damage_is_found(tmp_path: Path, head: Head, add_scan: Add, describe_dataset: Describe) -> None:

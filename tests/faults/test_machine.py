@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 import pytest
-from running import NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, judge, mounted, start, without
+from running import KEPT, NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, judge, mounted, start, without
 
 from epvs_bids.files import atomic_write
 from epvs_bids.workflows import server
@@ -111,18 +111,31 @@ def test_gzip_bomb(sound_header: bool, tmp_path: Path, mark: pytest.Mark) -> Non
 
 @WITHOUT_POWERS
 @pytest.mark.fault(
-    "Permission to read a folder is missing", says="Cannot read the folder", code=74, keeps=NOTHING
+    "Permission to read the folders of a participant, or a FreeSurfer subject, is missing",
+    says="Cannot read the folder",
+    code=74,
+    keeps=KEPT,
 )
 def test_unreadable_folder(
-    empty_files: Callable[..., Path], tmp_path: Path, ends_apart: Callable[..., str]
+    head: Head,
+    empty_files: Callable[..., Path],
+    add_scan: Callable[..., Path],
+    ends_apart: Callable[..., str],
 ) -> None:
-    bids = empty_files("sub-01/anat/sub-01_PDw.nii.gz")
-    (bids / "sub-01/anat").chmod(0)
-    words = ("participant", "-w", tmp_path / "work", *OFFLINE)
+    bids = empty_files("sub-02/anat/sub-02_PDw.nii.gz", "derivatives/freesurfer/sub-01/mri/aseg.mgz")
+    add_scan(bids, "sub-01_PDw", head)
+    out = bids.parent / "out"
+    locked = (bids / "sub-02/anat", bids / "derivatives/freesurfer/sub-01")
+    words = ("participant", "-w", bids.parent / "work", "--model", "none", "--no-mni-registration", *OFFLINE)
+    for folder in locked:
+        folder.chmod(0)
     try:
-        ends_apart(bids, tmp_path / "out", *words, prefix=without("dac_override", "dac_read_search"))
+        shown = ends_apart(bids, out, *words, prefix=without("dac_override", "dac_read_search"), timeout=900)
     finally:
-        (bids / "sub-01/anat").chmod(0o755)
+        for folder in locked:
+            folder.chmod(0o755)
+    assert f"{locked[0]}: Permission denied. Check its permissions" in shown
+    assert json.loads((out / "logs/scans/sub-01_PDw.json").read_text())["result"] == "made"
 
 
 @ROOT_ONLY

@@ -29,7 +29,7 @@ def test_misplaced_brain(head: Head, millimetres: float) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = millimetres
     check = check_registration(
-        RigidTransform(matrix, 0.5, {}),
+        RigidTransform(matrix, 0.5),
         template_mask=template.mask,
         template_affine=template.image.affine,
         labels=np.asarray(head[1].dataobj),

@@ -17,12 +17,12 @@ from running import Head
 from epvs_bids.anatomy.grid import Grid
 from epvs_bids.anatomy.images import load_volume
 from epvs_bids.anatomy.labels import basal_ganglia_mask
+from epvs_bids.anatomy.quality import coverage_remarks
 from epvs_bids.anatomy.roi import RoiParameters, region_of_scan
 from epvs_bids.anatomy.segmentation import segment
 from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import Selection, find_scans
 from epvs_bids.bids.scan import Scan
-from epvs_bids.interfaces.quality import coverage_remarks
 
 Find = Callable[..., Path]
 Image = nib.Nifti1Image

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from networks import COUNTING
 
 from epvs_bids.errors import BadDataError
 from epvs_bids.network.architecture import (
-    COUNTING,
     PAPER_INPUT,
     Architecture,
     RegressionNetwork,

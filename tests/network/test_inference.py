@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from networks import COUNTING
 
 from epvs_bids.errors import BadDataError
 from epvs_bids.network import inference
-from epvs_bids.network.architecture import COUNTING, build_network
+from epvs_bids.network.architecture import build_network
 from epvs_bids.network.checkpoint import LoadedModel, ModelDescription
 
 SHAPE = (40, 36, 32)

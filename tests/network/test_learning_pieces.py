@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import COUNTING
 from scipy import ndimage
 
-from epvs_bids.network.architecture import COUNTING, Architecture, build_network
+from epvs_bids.network.architecture import Architecture, build_network
 from epvs_bids.network.augmentation import Augmentation, rotation_matrix, transform
 from epvs_bids.network.initialisation import initialise, start_at_mean
 from epvs_bids.network.losses import LOSSES, TUKEY_CUT
@@ -111,6 +112,15 @@ def test_rotations_keep_lengths() -> None:
     matrix = rotation_matrix([0.3, 0.2, -0.1])
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(3, dtype=torch.float64))
     assert float(torch.linalg.det(matrix)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_every_axis_turns_right_handed(axis: int) -> None:
+    """A quarter turn about x, y or z brings the next axis to the one after it."""
+    angles = [0.0, 0.0, 0.0]
+    angles[axis] = np.pi / 2
+    turned = rotation_matrix(angles)[:, (axis + 1) % 3].numpy()
+    np.testing.assert_allclose(turned, np.eye(3)[(axis + 2) % 3], atol=1e-12)
 
 
 def test_draws_stay_in_the_papers_ranges() -> None:

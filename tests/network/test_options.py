@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from networks import COUNTING
 
 from epvs_bids.errors import BadDataError
-from epvs_bids.network.architecture import COUNTING, Architecture
+from epvs_bids.network.architecture import Architecture
 from epvs_bids.network.options import MODERN, PAPER, PROFILE, make_options
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from networks import COUNTING
 from torch import Tensor, nn
 
 from epvs_bids.errors import UsageError
 from epvs_bids.network import saliency as module
-from epvs_bids.network.architecture import COUNTING, build_network
-from epvs_bids.network.saliency import saliency, share_near, to_native
+from epvs_bids.network.architecture import build_network
+from epvs_bids.network.saliency import saliency, to_native
 
 SHAPE = (24, 20, 16)
 
@@ -145,18 +146,3 @@ def test_native_map_of_a_scan_that_misses_the_region_is_empty() -> None:
     far = np.eye(4)
     far[:3, 3] = 500
     assert not to_native(volume, np.eye(4), far, shape=(20, 20, 20), native_affine=np.eye(4)).any()
-
-
-def test_share_near_epvs() -> None:
-    inside = np.zeros((40, 40, 40), bool)
-    inside[5:35, 5:35, 5:35] = True
-    epvs = np.zeros_like(inside)
-    epvs[20, 20, 10:30] = True
-    random = np.random.default_rng(0).normal(size=inside.shape).astype(np.float32)
-    share, chance = share_near(random, epvs, inside)
-    near = module.ndimage.binary_dilation(epvs, iterations=2) & inside
-    assert near.sum() / inside.sum() < chance < 0.02  # the ball is larger than the diamond
-    assert share == pytest.approx(chance, abs=0.02)
-    perfect = np.where(epvs, -9.0, random * 0.01).astype(np.float32)
-    assert share_near(perfect, epvs, inside, fraction=epvs.sum() / inside.sum())[0] == 1.0
-    assert all(np.isnan(share_near(random, np.zeros_like(epvs), inside)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from networks import COUNTING
 
-from epvs_bids.network.architecture import COUNTING, Architecture, RegressionNetwork, build_network
+from epvs_bids.network.architecture import Architecture, RegressionNetwork, build_network
 from epvs_bids.network.initialisation import initialise
 from epvs_bids.network.warm_start import warm_start
 

@@ -12,6 +12,8 @@ from epvs_bids.reports import style
 from epvs_bids.reports.figures import OUTLINE, cohort_context, planes, region_mosaic, standard_cuts
 from epvs_bids.reports.volumes import AXIAL, Image
 
+from .colours import contrast
+
 AFFINE = np.array([[2.0, 0, 0, -40], [0, 2, 0, -40], [0, 0, 2, -40], [0, 0, 0, 1]])
 
 
@@ -48,8 +50,8 @@ def test_planes_say_where_they_are(scan: Image, mask: Image) -> None:
 
 
 def test_outline_and_letters_stand_out_from_dark_and_bright_tissue() -> None:
-    assert style.contrast(OUTLINE, "black") > 4.5
-    assert style.contrast(OUTLINE, "#808080") > 2
+    assert contrast(OUTLINE, "black") > 4.5
+    assert contrast(OUTLINE, "#808080") > 2
 
 
 def test_outline_lies_where_the_mask_ends(scan: Image, mask: Image) -> None:

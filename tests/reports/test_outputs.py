@@ -78,7 +78,7 @@ def test_cohort_is_what_is_scored_now_and_the_group_page_what_the_group_level_re
     assert outputs.cohort(tmp_path) is rows  # read once
     write_scores(tmp_path, "sub-1", 17.5)  # with another model, for instance
     assert [row["score"] for row in outputs.cohort(tmp_path)] == ["17.5", "4.5"]
-    (view,) = participant_view(tmp_path, "sub-1")["scans"]
+    (view,) = participant_view(tmp_path, "sub-1", outputs.cohort(tmp_path))["scans"]
     assert view["scores"][0]["scans"] == 2
 
 
@@ -100,8 +100,8 @@ def test_page_shows_age_and_sex_of_the_data_set_before_the_group_level_ran(tmp_p
     assert outputs.age_of(outputs.ages(tmp_path), "sub-1", "") == 62.5
     assert outputs.person(tmp_path, "sub-2") == {"participant_id": "sub-2", "age": "89+"}
     assert outputs.person(tmp_path, "sub-3") == {}
-    (first,) = participant_view(tmp_path, "sub-1")["scans"]
-    (second,) = participant_view(tmp_path, "sub-2")["scans"]
+    (first,) = participant_view(tmp_path, "sub-1", outputs.cohort(tmp_path))["scans"]
+    (second,) = participant_view(tmp_path, "sub-2", outputs.cohort(tmp_path))["scans"]
     assert [(scan["age"], scan["sex"]) for scan in (first, second)] == [("62.5", "F"), ("89+", "")]
 
 

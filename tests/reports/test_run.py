@@ -66,9 +66,16 @@ def test_latest_settings_are_shown(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     for age, name in ((100, "b_settings.json"), (200, "a_settings.json")):
-        (logs / name).write_text(f'{{"from": "{name}"}}')
+        (logs / name).write_text(f'{{"level": "group", "from": "{name}"}}')
         os.utime(logs / name, (1e9 - age, 1e9 - age))
-    assert run_view(tmp_path)["settings"] == [("from", "b_settings.json")]
+    assert run_view(tmp_path)["settings"] == [("level", "group"), ("from", "b_settings.json")]
+
+
+def test_a_page_shows_no_settings_of_the_other_level(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a_settings.json").write_text('{"level": "participant", "model": "none"}')
+    assert run_view(tmp_path)["settings"] == []
+    assert dict(run_view(tmp_path, "sub-01")["settings"])["model"] == "none"
 
 
 def test_an_empty_folder_gives_an_empty_view(tmp_path: Path) -> None:

@@ -12,31 +12,33 @@ from matplotlib.figure import Figure
 
 from epvs_bids.reports import style
 
+from .colours import contrast, seen_with
+
 
 @pytest.mark.parametrize(("first", "second", "ratio"), [("white", "black", 21.0), ("#777777", "white", 4.48)])
 def test_contrast_is_that_of_wcag(first: str, second: str, ratio: float) -> None:
-    assert style.contrast(first, second) == pytest.approx(ratio, abs=0.01)
+    assert contrast(first, second) == pytest.approx(ratio, abs=0.01)
 
 
 def test_colours_of_series_stand_out_from_paper_and_text_is_readable() -> None:
-    assert min(style.contrast(colour, "white") for colour in style.CYCLE) >= 3.0
-    assert min(style.contrast(colour, "white") for colour in (style.TEXT, style.MUTED)) >= 4.5
+    assert min(contrast(colour, "white") for colour in style.CYCLE) >= 3.0
+    assert min(contrast(colour, "white") for colour in (style.TEXT, style.MUTED)) >= 4.5
 
 
 def test_cielab_is_that_of_the_standard() -> None:
-    np.testing.assert_allclose(style.seen_with("none", "#ff0000"), [53.24, 80.09, 67.20], atol=0.02)
-    np.testing.assert_allclose(style.seen_with("none", "white"), [100, 0, 0], atol=0.02)
+    np.testing.assert_allclose(seen_with("none", "#ff0000"), [53.24, 80.09, 67.20], atol=0.02)
+    np.testing.assert_allclose(seen_with("none", "white"), [100, 0, 0], atol=0.02)
 
 
 @pytest.mark.parametrize("sight", ["none", "protanopia", "deuteranopia", "tritanopia"])
 def test_series_are_told_apart_by_every_sight(sight: str) -> None:
-    seen = {colour: style.seen_with(sight, colour) for colour in style.CYCLE}
+    seen = {colour: seen_with(sight, colour) for colour in style.CYCLE}
     near = min(float(np.linalg.norm(seen[a] - seen[b])) for a, b in itertools.combinations(seen, 2))
     assert near > 19
 
 
 def test_red_and_green_that_dichromats_confuse_are_found_out() -> None:
-    gap = style.seen_with("deuteranopia", "#CC3311") - style.seen_with("deuteranopia", "#6B6B00")
+    gap = seen_with("deuteranopia", "#CC3311") - seen_with("deuteranopia", "#6B6B00")
     assert np.linalg.norm(gap) < 19
 
 

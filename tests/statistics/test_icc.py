@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epvs_bids.statistics.icc import intraclass_correlations
+from epvs_bids.statistics.icc import Estimate, intraclass_correlations
 
 SHROUT_FLEISS = np.array(
     [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -70,3 +70,11 @@ def test_icc_does_not_change_with_unit_and_origin(
     before, after = intraclass_correlations(table), intraclass_correlations(scale * table + shift)
     for name in ("icc11", "icc21", "icc31"):
         assert getattr(after, name).value == pytest.approx(getattr(before, name).value, abs=1e-6, nan_ok=True)
+
+
+def test_an_estimate_as_columns() -> None:
+    assert Estimate(0.5, 0.25, 0.75).columns("icc11") == {
+        "icc11": 0.5,
+        "icc11_low": 0.25,
+        "icc11_high": 0.75,
+    }

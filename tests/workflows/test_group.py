@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from epvs_bids.analyses import ANALYSES
+from epvs_bids.errors import EmptySelectionError, MissingInputError
+from epvs_bids.reports.run import run_view
 from epvs_bids.settings import GroupSettings, Settings
 from epvs_bids.workflows.group import RESULTS, make_study, run_group
 
@@ -31,11 +33,14 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings_of(home: Path, *analyses: str, sessions: Sequence[str] = ()) -> Settings:
+def settings_of(
+    home: Path, *analyses: str, sessions: Sequence[str] = (), people: Sequence[str] = ()
+) -> Settings:
     return Settings(
         bids_dir=home / "bids",
         output_dir=home / "out",
         level="group",
+        participant_labels=tuple(people),
         session_labels=tuple(sessions),
         group=GroupSettings(analyses=analyses),
     )
@@ -86,3 +91,31 @@ def test_damaged_results_are_written_anew(
     assert run_group(settings_of(home, "summary")) == 0
     assert statuses(home) == {"summary": "done"}
     assert ("written anew" in caplog.text) == (content != '{"analyses": 3}')
+
+
+def test_labels_that_nobody_has_select_nothing(home: Path) -> None:
+    with pytest.raises(EmptySelectionError, match=r"sub-nobody.*Correct --participant-label"):
+        run_group(settings_of(home, people=["nobody"]))
+    with pytest.raises(MissingInputError):
+        run_group(settings_of(home / "bids", people=["nobody"]))
+    assert not (home / "bids/out").exists()
+
+
+def test_a_run_leaves_its_settings_and_messages(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="epvs_bids")
+    settings = settings_of(home, "summary", people=["01", "nobody"])
+    monkeypatch.setenv("RANK", "1")
+    assert run_group(settings) == 0
+    assert not (home / "out/logs").exists()
+    monkeypatch.setenv("RANK", "0")
+    caplog.set_level("INFO", logger="epvs_bids")  # of the leading process, as it starts
+    assert run_group(settings) == 0
+    (log,) = (home / "out/logs").glob("*_messages.log")
+    assert "WARNING sub-nobody was asked for" in log.read_text()
+    assert "sub-01 was asked for" not in log.read_text()
+    assert (
+        json.loads(Path(str(log).replace("_messages.log", "_settings.json")).read_text())["level"] == "group"
+    )
+    assert dict(run_view(home / "out")["settings"])["group · analyses"] == "summary"

@@ -105,11 +105,15 @@ def test_the_state_of_files_does_not_mind_other_jobs(tmp_path: Path) -> None:
 def test_settings_are_those_of_a_run_that_had_the_participant(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     for number, labels in enumerate(([], ["01"], ["02"])):
-        write_json(logs / f"{number}_settings.json", {"participant_labels": labels, "run": number})
+        write_json(
+            logs / f"{number}_settings.json",
+            {"level": "participant", "participant_labels": labels, "run": number},
+        )
+    write_json(logs / "3_settings.json", {"level": "group", "participant_labels": [], "run": 3})
     (logs / ".3_settings.1234.tmp.json").write_text("{")
     (logs / "gone_settings.json").symlink_to("nowhere")
 
     def run_of(participant: str) -> str:
         return dict(run_view(tmp_path, participant)["settings"])["run"]
 
-    assert [run_of(participant) for participant in ("sub-01", "sub-02", "sub-03", "")] == ["1", "2", "0", "2"]
+    assert [run_of(participant) for participant in ("sub-01", "sub-02", "sub-03", "")] == ["1", "2", "0", "3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from epvs_bids.anatomy.roi import RoiParameters
 from epvs_bids.bids.scan import Scan
 from epvs_bids.settings import Settings
 from epvs_bids.workflows import plan as module
-from epvs_bids.workflows.plan import Plan, segmentation_evidence
+from epvs_bids.workflows.plan import ModelPlan, Plan, segmentation_evidence
 
 Evidence = Callable[[], list[str]]
 
@@ -109,3 +110,16 @@ def test_labels_that_are_there_are_seen(t1w: Path, labelled: bool) -> None:
     settings = Settings(bids_dir=bids, output_dir=bids, level="participant", work_dir=bids)
     scan = Scan("01", None, t1w.with_name("sub-01_T2w.nii.gz"), t1w=t1w)
     assert segmentation_evidence(Plan(settings, None, RoiParameters(), {}), scan).found is labelled
+
+
+@pytest.mark.parametrize("trained_in", ["MNI152NLin2009cAsym", "MNI152NLin2009aSym", None])
+def test_a_model_of_another_space_is_warned_of(
+    trained_in: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("epvs_bids"), "propagate", True)
+    model = ModelPlan(Path("models/ours"), "ours", "key", 1, trained_in)
+    with caplog.at_level(logging.WARNING):
+        module._warn_of_other_space(model, {"MNI152NLin2009aSym"})
+    other = trained_in == "MNI152NLin2009cAsym"
+    assert ("trained in the space of MNI152NLin2009cAsym" in caplog.text) == other
+    assert ("--template MNI152NLin2009cAsym registers" in caplog.text) == other

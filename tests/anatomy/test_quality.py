@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epvs_bids.interfaces.quality import coverage_remarks, volume_remarks
+from epvs_bids.anatomy.quality import coverage_remarks, volume_remarks
 
 
 def test_volume_in_millilitres_and_its_limits() -> None:

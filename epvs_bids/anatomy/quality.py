@@ -7,6 +7,7 @@ which missed a structure, or a scan that ends inside the region, does not.
 from __future__ import annotations
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 PLAUSIBLE_VOLUME = (8.0, 45.0)
@@ -53,6 +54,6 @@ def coverage_remarks(
     if not len(inside):
         return []
     to_scan = np.linalg.inv(scan_affine) @ transform @ affine
-    indices = inside @ to_scan[:3, :3].T + to_scan[:3, 3]
+    indices = apply_affine(to_scan, inside)
     outside = np.any((indices < -0.5) | (indices > np.asarray(scan_shape) - 0.5), axis=1).mean()
     return [f"the scan misses {outside:.0%} of the region"] if outside > LARGEST_CUT else []
