@@ -155,7 +155,7 @@ def with_sessions(study: Study, scans: pd.DataFrame, ratings: pd.DataFrame) -> p
 
 def _sessions_of_ratings(study: Study, scans: pd.DataFrame, ratings: pd.DataFrame) -> list[str]:
     """Session of every row of ratings, in the words of the scans."""
-    found, rows = _sessions(scans), _sessions(ratings)
+    found, rows = _sessions(scans.drop_duplicates(["participant_id", "session_id"])), _sessions(ratings)
     sessions = []
 
     def place(participant: str, session: str) -> str:

@@ -18,7 +18,7 @@ from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Stud
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.markers import read_markers
 from epvs_bids.analyses.model_split import DEFAULT, model_folder
-from epvs_bids.analyses.outputs import Region
+from epvs_bids.analyses.outputs import Region, failed_scans
 from epvs_bids.anatomy.registration import load_itk
 from epvs_bids.statistics.means import mean_estimate
 
@@ -146,7 +146,8 @@ def _voxels(region: Region, affine: NDArray[np.float64], points: NDArray[np.floa
 
 def _pairs(study: Study) -> list[tuple[Region, NDArray[np.float64]]]:
     """Regions with their marked points in scanner mm; tables without a region or a point are logged."""
-    by_scan = {region.scan: region for region in study.regions}
+    failed = failed_scans(study.output_dir)
+    by_scan = {region.scan: region for region in study.regions if region.scan not in failed}
     pairs = []
     for scan, (path, points) in read_markers(study).items():
         region = by_scan.get(scan)
@@ -165,14 +166,17 @@ def _model_in_use(study: Study) -> Path:
     from epvs_bids.network.checkpoint import DEFAULT_MODEL
 
     try:
-        names = sorted(study.scores["model"].dropna().astype(str).unique())
+        names = sorted(study.scores.loc[study.scores["qc_pass"], "model"].dropna().astype(str).unique())
     except CannotRun:  # regions without scores
         names = []
     folder = model_folder(study, names)
     if study.options.model is None and names in ([], [DEFAULT]):
         folder = DEFAULT_MODEL
     if folder is None or not folder.is_dir():
-        raise CannotRun(f"scores come from {' and '.join(names)}; give the folder of the model with --model")
+        raise CannotRun(
+            f"scores come from {' and '.join(names)}; give the folder of the model with --model, or score "
+            "all scans with one"
+        )
     return folder
 
 

@@ -90,17 +90,13 @@ def rated_regions(study: Study) -> RatedRegions:
 
 
 def _by_session(study: Study) -> tuple[dict[tuple[str, str], Region], list[tuple[str, str]]]:
-    """Regions by participant and session, and those of them that are not to be learned from."""
-    regions: dict[tuple[str, str], Region] = {}
-    for region in study.regions:
-        regions.setdefault((region.participant_id, region.session_id), region)
+    """Regions by participant and session, and the keys of those that are not to be learned from."""
     again = failed_scans(study.output_dir)
-    failed = [
-        key
-        for key, region in regions.items()
-        if region.scan in again or read_sidecar(region.image).get("FailedChecks")
-    ]
-    return regions, failed
+    bad = [one for one in study.regions if one.scan in again or read_sidecar(one.image).get("FailedChecks")]
+    regions: dict[tuple[str, str], Region] = {}
+    for region in (*(one for one in study.regions if one not in bad), *bad):
+        regions.setdefault((region.participant_id, region.session_id), region)
+    return regions, [key for key, region in regions.items() if region in bad]
 
 
 def _left_out(

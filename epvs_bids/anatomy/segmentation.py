@@ -106,6 +106,8 @@ def segment(
     if choice in ("auto", "existing"):
         search = find_existing(freesurfer_dirs, participant=participant, session=session)
         notes += search.unfinished
+        for passed_over in search.unfinished:
+            _LOGGER.warning("%s: passed over, %s", scan.path.name, passed_over)
         if search.found is not None:
             return _finish(scan, search.found, t1w=t1w, notes=notes)
         if choice == "existing":

@@ -19,6 +19,7 @@ from epvs_bids.analyses.images import read_region
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.registration import save_itk
 from epvs_bids.errors import BadDataError, CannotCreateError, UsageError
+from epvs_bids.files import write_json
 from epvs_bids.network.architecture import Architecture, build_network
 from epvs_bids.network.calibration import apply_calibration
 from epvs_bids.network.checkpoint import ModelDescription, load_models, save_ensemble, save_model
@@ -143,6 +144,10 @@ def test_occlusion_covers_the_marked_points_of_the_scanner(make_study: MakeStudy
     own = occlusion.run(Study(study.output_dir, study.bids_dir, one))
     assert own.notes[0] == "scored by model mine"
     pd.testing.assert_frame_equal(own.tables["scans"], result.tables["scans"])
+    status = {"scan": "sub-0001_T2w", "result": "failed", "reason": "truncated"}
+    write_json(study.output_dir / "logs" / "scans" / "sub-0001_T2w.json", status)
+    with pytest.raises(CannotRun, match="no scan has both marked EPVS and a region"):
+        occlusion.run(Study(study.output_dir, study.bids_dir, one))
     (folder / "sub-0001_desc-epvs_markers.tsv").write_text("x\ty\tz\n1\t2\there\n")
     with pytest.raises(BadDataError, match=r"markers.tsv, row 2: x, y and z must be numbers"):
         occlusion.run(study)

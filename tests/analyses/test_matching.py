@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -41,6 +42,17 @@ def test_ratings_with_sessions_of_scans_without_one(make_study: MakeStudy) -> No
     path.write_text(text + "sub-0001\tses-2\t1\t1\t1\n")
     with pytest.raises(BadDataError, match=r"epvs.tsv, row \d+, .*2 sessions where one is expected"):
         rated_scans(Study(study.output_dir, study.bids_dir))
+
+
+def test_two_scans_of_a_session_are_one_session(make_study: MakeStudy) -> None:
+    """One acquisition failed quality control, the other is used."""
+    study = make_study(6)
+    write_scores(study.output_dir, "sub-0002_acq-a", "", 90.0, qc_pass="false", qc_reason="blurred")
+    folder = study.output_dir / "sub-0002_acq-a"
+    for path in (folder / "anat").iterdir():
+        path.rename(study.output_dir / "sub-0002" / "anat" / path.name)
+    shutil.rmtree(folder)
+    assert len(rated_scans(study).table) == 6
 
 
 def test_two_rows_about_the_only_scored_session_are_named(make_study: MakeStudy) -> None:

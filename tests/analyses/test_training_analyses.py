@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,6 +165,17 @@ def test_a_rating_without_a_session_goes_with_no_session_that_happens_to_be_usab
     fail(out / "sub-00" / "ses-1" / "anat")
     with pytest.raises(BadDataError, match=r"sub-00, column session_id: it names none, and there are 2"):
         rated_regions(rated())
+
+
+def test_of_two_scans_of_a_session_the_usable_one_is_learned_from(rated: MakeStudy) -> None:
+    folder = rated().output_dir / "sub-00" / "anat"
+    for path in list(folder.iterdir()):
+        shutil.copy(path, folder / path.name.replace("sub-00_", "sub-00_acq-a_"))
+    sidecar = next(folder.glob("sub-00_acq-a_*.json"))
+    sidecar.write_text(json.dumps({"Preprocessing": PREPROCESSING, "FailedChecks": ["cut"]}))
+    found = rated_regions(rated())
+    assert found.regions[0].name == "sub-00"
+    assert found.notes == ()
 
 
 def test_two_ratings_of_one_region_are_refused(rated: MakeStudy) -> None:

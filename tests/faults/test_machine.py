@@ -111,10 +111,10 @@ def test_gzip_bomb(sound_header: bool, tmp_path: Path, mark: pytest.Mark) -> Non
 
 @WITHOUT_POWERS
 @pytest.mark.fault(
-    "Permission to read the folders of a participant, or a FreeSurfer subject, is missing",
+    "Permission to read the folders of a participant is missing; for another, to a FreeSurfer subject",
     says="Cannot read the folder",
     code=74,
-    keeps=KEPT,
+    keeps="all results of the other participants; labels that can't be read are named and passed over",
 )
 def test_unreadable_folder(
     head: Head,
