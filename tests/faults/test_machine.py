@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 import pytest
-from running import KEPT, NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, judge, mounted, start, without
+from running import NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, judge, mounted, start, without
 
 from epvs_bids.files import atomic_write
 from epvs_bids.workflows import server
