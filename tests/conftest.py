@@ -152,6 +152,21 @@ def _add_scan(
 
 
 @pytest.fixture(scope="session")
+def scans_in(
+    head: tuple[nib.Nifti1Image, nib.Nifti1Image], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Make a data set, in a folder of its own, of scans given by their names."""
+
+    def make(*names: str) -> Path:
+        root = _describe_dataset(tmp_path_factory.mktemp("scans") / "bids")
+        for name in names:
+            _add_scan(root, name, head)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def small_bids(
     tmp_path_factory: pytest.TempPathFactory, head: tuple[nib.Nifti1Image, nib.Nifti1Image]
 ) -> Path:

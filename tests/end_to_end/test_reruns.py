@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import pytest
 
 from epvs_bids.cli import main
 from epvs_bids.files import read_json
 
-Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
-
 
 @pytest.fixture(scope="module")
-def bids(
-    head: Head,
-    describe_dataset: Callable[[Path], Path],
-    add_scan: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def bids(scans_in: Callable[..., Path]) -> Path:
     """A participant with scans of two contrasts, and an acquisition of another name."""
-    root = describe_dataset(tmp_path_factory.mktemp("reruns") / "bids")
-    for name in ("sub-01_PDw", "sub-01_T2w", "sub-01_acq-b_PDw"):
-        add_scan(root, name, head)
-    return root
+    return scans_in("sub-01_PDw", "sub-01_T2w", "sub-01_acq-b_PDw")
 
 
 @pytest.fixture(scope="module")

@@ -6,28 +6,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import pytest
 
 from epvs_bids.cli import main
 
-Head = tuple[nib.Nifti1Image, nib.Nifti1Image]
 REGIONS_ONLY = ("--model", "none", "--no-mni-registration", "--skip-bids-validation", "--nprocs", "1")
 
 
 @pytest.fixture(scope="module")
-def bids(
-    head: Head,
-    describe_dataset: Callable[[Path], Path],
-    add_scan: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def bids(scans_in: Callable[..., Path]) -> Path:
     """Two participants, the first without a whole scan."""
-    root = describe_dataset(tmp_path_factory.mktemp("options") / "bids")
-    for label in ("01", "02"):
-        scan = add_scan(root, f"sub-{label}_PDw", head)
+    root = scans_in("sub-01_PDw", "sub-02_PDw")
     broken = root / "sub-01/anat/sub-01_PDw.nii.gz"
-    broken.write_bytes(scan.read_bytes()[:5000])
+    broken.write_bytes(broken.read_bytes()[:5000])
     return root
 
 
