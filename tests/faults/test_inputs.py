@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import NOTHING, OFFLINE, holding_locks
+from running import NOTHING, OFFLINE, WITHOUT_POWERS, Head, holding_locks, without
 
 Ends = Callable[..., str]
 
@@ -274,3 +274,32 @@ def test_linked_model(model: Path, tmp_path: Path) -> None:
         assert linked.description == own.description
         for one, other in zip(own.network.parameters(), linked.network.parameters(), strict=True):
             assert one.equal(other)
+
+
+@WITHOUT_POWERS
+@pytest.mark.fault(
+    "Permission to read the folders of a participant is missing; for another, to a FreeSurfer subject",
+    says="Cannot read the folder",
+    code=74,
+    keeps="all results of the other participants; labels that can't be read are named and passed over",
+)
+def test_unreadable_folder(
+    head: Head,
+    empty_files: Callable[..., Path],
+    add_scan: Callable[..., Path],
+    ends_apart: Callable[..., str],
+) -> None:
+    bids = empty_files("sub-02/anat/sub-02_PDw.nii.gz", "derivatives/freesurfer/sub-01/mri/aseg.mgz")
+    add_scan(bids, "sub-01_PDw", head)
+    out = bids.parent / "out"
+    locked = (bids / "sub-02/anat", bids / "derivatives/freesurfer/sub-01")
+    words = ("participant", "-w", bids.parent / "work", "--model", "none", "--no-mni-registration", *OFFLINE)
+    for folder in locked:
+        folder.chmod(0)
+    try:
+        shown = ends_apart(bids, out, *words, prefix=without("dac_override", "dac_read_search"), timeout=900)
+    finally:
+        for folder in locked:
+            folder.chmod(0o755)
+    assert f"{locked[0]}: Permission denied. Check its permissions" in shown
+    assert json.loads((out / "logs/scans/sub-01_PDw.json").read_text())["result"] == "made"

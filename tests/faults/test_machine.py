@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 import psutil
 import pytest
-from running import NOTHING, OFFLINE, ROOT_ONLY, WITHOUT_POWERS, Head, judge, mounted, start, without
+from running import NOTHING, OFFLINE, ROOT_ONLY, Head, judge, mounted, start
 
 from epvs_bids.files import atomic_write
 from epvs_bids.workflows import server
@@ -107,35 +107,6 @@ def test_gzip_bomb(sound_header: bool, tmp_path: Path, mark: pytest.Mark) -> Non
     assert said.startswith(str(mark.kwargs["code"]))
     assert peak < baseline + 100
     assert sound_header or mark.kwargs["says"] in said
-
-
-@WITHOUT_POWERS
-@pytest.mark.fault(
-    "Permission to read the folders of a participant is missing; for another, to a FreeSurfer subject",
-    says="Cannot read the folder",
-    code=74,
-    keeps="all results of the other participants; labels that can't be read are named and passed over",
-)
-def test_unreadable_folder(
-    head: Head,
-    empty_files: Callable[..., Path],
-    add_scan: Callable[..., Path],
-    ends_apart: Callable[..., str],
-) -> None:
-    bids = empty_files("sub-02/anat/sub-02_PDw.nii.gz", "derivatives/freesurfer/sub-01/mri/aseg.mgz")
-    add_scan(bids, "sub-01_PDw", head)
-    out = bids.parent / "out"
-    locked = (bids / "sub-02/anat", bids / "derivatives/freesurfer/sub-01")
-    words = ("participant", "-w", bids.parent / "work", "--model", "none", "--no-mni-registration", *OFFLINE)
-    for folder in locked:
-        folder.chmod(0)
-    try:
-        shown = ends_apart(bids, out, *words, prefix=without("dac_override", "dac_read_search"), timeout=900)
-    finally:
-        for folder in locked:
-            folder.chmod(0o755)
-    assert f"{locked[0]}: Permission denied. Check its permissions" in shown
-    assert json.loads((out / "logs/scans/sub-01_PDw.json").read_text())["result"] == "made"
 
 
 @ROOT_ONLY
