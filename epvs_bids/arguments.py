@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from epvs_bids import __version__
+from epvs_bids.analyses.options import GroupSettings, TrainingSettings
 from epvs_bids.errors import MissingInputError, UnknownLevelError, UsageError
 from epvs_bids.resources import available_cores
-from epvs_bids.settings import GroupSettings, Level, Settings, TrainingSettings
+from epvs_bids.settings import Level, Settings
 
 EXAMPLES = """\
 examples:
@@ -283,8 +284,12 @@ def _add_training(add: argparse._ArgumentGroup) -> None:
     add.add_argument("--repeats", type=_positive, default=5, metavar="N", help="random splits a size")
     add.add_argument("--configurations", type=_path, metavar="FILE", help="YAML of configurations to compare")
     add.add_argument("--run-index", type=_natural, metavar="K", help="only this run of a curve or comparison")
-    add.add_argument("--validation-fraction", type=_fraction, default=0.2, metavar="SHARE")
-    add.add_argument("--test-fraction", type=_fraction, default=0.0, metavar="SHARE")
+    add.add_argument(
+        "--validation-fraction", type=_fraction, metavar="SHARE", help="of the participants (default: 0.2)"
+    )
+    add.add_argument(
+        "--test-fraction", type=_fraction, metavar="SHARE", help="left out (default: 0, `train` alone)"
+    )
 
 
 class _Axes(argparse.Action):

@@ -65,3 +65,7 @@ class TryAgainError(EPVSError):
     """Something is under way or overloaded; the same command may succeed later."""
 
     exit_code = 75
+
+
+class CannotRun(Exception):  # noqa: N818  (no error: the data do not allow this analysis, and the text says why)
+    """The data do not allow an analysis; the text is the reason that the user reads."""

@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from epvs_bids.analyses.base import GroupOptions, Study
+from epvs_bids.analyses.base import Study
+from epvs_bids.analyses.options import GroupOptions
 from epvs_bids.analyses.rated_regions import RatedRegions, rated_regions, training_set
 from epvs_bids.files import read_json, write_json
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models

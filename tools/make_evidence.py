@@ -40,7 +40,7 @@ from epvs_bids.simulation.region import HELD_OUT, REGION, TRAINING, simulate_reg
 from epvs_bids.statistics.agreement import agreement
 from epvs_bids.statistics.calibration import calibrate
 from epvs_bids.statistics.counts import MODEL_NAMES, fit_counts
-from epvs_bids.statistics.splitting import split_scans
+from epvs_bids.statistics.splitting import PARTS, split_by_participant
 
 FIRST_SEED = 9_000_000
 """Far from the seeds that the default model is trained on."""
@@ -215,24 +215,24 @@ def table_1(
     """
     part = scans.iloc[: len(features)]
     counts = part["A1"].to_numpy(float)
-    split = split_scans(part["participant_id"], counts, validation=0.2, test=0.4, seed=1)
-    fitted = run_methods(
-        features, counts, levels=LEVELS, training=split.training, validation=split.validation
-    )
+    people = part["participant_id"].tolist()
+    split = split_by_participant(people, counts, validation=0.2, test=0.4, seed=1)
+    training, validation, of_test = (np.flatnonzero(split == name) for name in PARTS)
+    fitted = run_methods(features, counts, levels=LEVELS, training=training, validation=validation)
     raw = part["score"].to_numpy(float)
-    line = icc_maximising_line(raw[split.validation], counts[split.validation])
-    known = np.concatenate([split.training, split.validation])
+    line = icc_maximising_line(raw[validation], counts[validation])
+    known = np.concatenate([training, validation])
     readout = fit_readout(sums[known], counts[known], knots=PROFILE)
     outputs = {**fitted.outputs, UNTRAINED: line(raw), NETWORK: apply_readout(sums, readout)}
     choices = {**fitted.choices, UNTRAINED: f"{line.slope:.2f} × score {line.intercept:+.2f}"}
-    few = split.test[counts[split.test] <= FEW]
+    few = of_test[counts[of_test] <= FEW]
     tables = {
         name: method_table(
             counts[rows], {key: values[rows] for key, values in outputs.items()}, choices=choices
         )
-        for name, rows in (("all", split.test), ("few", few))
+        for name, rows in (("all", of_test), ("few", few))
     }
-    shown = {"reference": counts[split.test]} | {key: values[split.test] for key, values in outputs.items()}
+    shown = {"reference": counts[of_test]} | {key: values[of_test] for key, values in outputs.items()}
     return tables, shown
 
 

@@ -1,8 +1,8 @@
 """The group level, one module an analysis: tables in, tables and figures out.
 
 Every module that `ANALYSES` names has a `NAME`, the word that `--analysis` takes, and `run(study)`, which
-takes a `base.Study` and returns a `base.AnalysisResult`, or raises `base.CannotRun` with the reason. Modules
-are imported only when they run, so that a table of ages costs no import of torch.
+takes a `base.Study` and returns a `base.AnalysisResult`, or raises `errors.CannotRun` with the reason.
+Modules are imported only when they run, so that a table of ages costs no import of torch.
 """
 
 from __future__ import annotations

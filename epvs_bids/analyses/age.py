@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses import plots
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.matching import main_region, one_a_participant, usable_scores, with_site
 from epvs_bids.analyses.site import harmonised
 from epvs_bids.analyses.tables import bad_cell, parse_ages
-from epvs_bids.errors import BadDataError, UsageError
+from epvs_bids.errors import BadDataError, CannotRun, UsageError
 from epvs_bids.statistics.counts import MODEL_NAMES, CountModel, fit_counts
 from epvs_bids.statistics.means import mean_estimate
 

@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from epvs_bids.analyses import plots
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Study
+from epvs_bids.analyses.base import AnalysisResult, Study
 from epvs_bids.analyses.matching import rated_scans, with_site
 from epvs_bids.analyses.model_split import seen_in_training
 from epvs_bids.analyses.site import harmonised
+from epvs_bids.errors import CannotRun
 from epvs_bids.statistics.agreement import Agreement, BlandAltman, agreement, bland_altman
 from epvs_bids.statistics.icc import Estimate
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epvs_bids.errors import MissingInputError
+from epvs_bids.analyses.options import GroupOptions, TrainingSettings
+from epvs_bids.errors import CannotRun, MissingInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,63 +19,6 @@ if TYPE_CHECKING:
 
 Description = Mapping[str, object]
 """What one column of a table means, as a BIDS data dictionary says it: `Description`, `Units`, `Levels` …"""
-
-
-class CannotRun(Exception):  # noqa: N818  (no error: the data do not allow this analysis, and the text says why)
-    """The data do not allow an analysis; the text is the reason that the user reads."""
-
-
-@dataclass(frozen=True)
-class GroupOptions:
-    """Choices of a group run, as plain values.
-
-    Parameters
-    ----------
-    analyses
-        Analyses asked for; empty: all that the data allow.
-    participants
-        Only these (`sub-…`); empty: all.
-    sessions
-        Only these (`ses-…`) of scores, regions and ratings; empty: all. A rating that names no session stays:
-        it belongs to the participant's only one.
-    ratings
-        Table of visual ratings; None: `phenotype/epvs.tsv` of `bids_dir`, else of the output.
-    rater
-        Column of the reference rater; None: the first rater column.
-    covariates
-        Columns of `participants.tsv` that enter the age model beside age.
-    site
-        Column (of `participants.tsv`, else of the ratings) that names site or scanner.
-    harmonise
-        Remove site effects from the scores before agreement and age.
-    strict
-        Refuse what is otherwise left out with a warning (missing ages, unusable ratings, participants
-        without a score).
-    age_cap
-        Age in years that `89+` counts as; None: `89+` is an error.
-    model
-        Model directory for analyses that score images; None: the default model.
-    model_name
-        Models made are written to `out/models/<model_name>`.
-    seed, threads, device
-        Seed of every random draw, number of CPU threads, `auto|cpu|cuda`.
-    """
-
-    analyses: tuple[str, ...] = ()
-    participants: tuple[str, ...] = ()
-    sessions: tuple[str, ...] = ()
-    ratings: Path | None = None
-    rater: str | None = None
-    covariates: tuple[str, ...] = ()
-    site: str | None = None
-    harmonise: bool = False
-    strict: bool = False
-    age_cap: float | None = None
-    model: Path | None = None
-    model_name: str = "epvs"
-    seed: int = 0
-    threads: int = 1
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -90,14 +34,13 @@ class Study:
     options
         Choices of this run.
     training
-        Settings of `train`, `learning-curve` and `hyperparameters` by name, as `settings.TrainingSettings`
-        has them.
+        Settings of the analyses that make models.
     """
 
     output_dir: Path
     bids_dir: Path | None = None
     options: GroupOptions = field(default_factory=GroupOptions)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -151,6 +94,11 @@ class Study:
         from epvs_bids.analyses.tables import read_participants
 
         return read_participants(self.participants_path)
+
+    @property
+    def new_model(self) -> Path:
+        """Folder of the model that this run makes."""
+        return self.output_dir / "models" / self.training.model_name
 
     @property
     def ratings_path(self) -> Path:

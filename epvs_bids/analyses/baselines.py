@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,16 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.agreement import MEASURES
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.matching import rated_scans
 from epvs_bids.analyses.model_split import choose_split
 from epvs_bids.analyses.outputs import Region
 from epvs_bids.baselines.experiment import METHODS, ScanFeatures, run_methods, scan_features
 from epvs_bids.baselines.thresholds import threshold_levels
+from epvs_bids.errors import CannotRun
 from epvs_bids.statistics.agreement import agreement, proportion, williams_test
+from epvs_bids.statistics.splitting import PARTS
 
 NAME = "baselines"
 NETWORK = "network"
@@ -34,7 +36,7 @@ DESCRIPTIONS: dict[str, Description] = {
     "williams_df": {"Description": "Its degrees of freedom, n − 3"},
     "williams_p": {"Description": "Its two-sided p value"},
     "accuracy": {"Description": f"Share of test scans put on the right side of {MANY} EPVS (few or many)"},
-    "part": {"Description": "Part of the split", "Levels": {"training": "", "validation": "", "test": ""}},
+    "part": {"Description": "Part of the split", "Levels": dict.fromkeys(PARTS, "")},
 }
 
 
@@ -100,13 +102,6 @@ def _with_regions(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, list
     return there, [by_scan[scan] for scan in there["scan"]]
 
 
-def _parts(n: int, training: Sequence[int], validation: Sequence[int]) -> list[str]:
-    names = np.full(n, "test", dtype=object)
-    names[list(training)] = "training"
-    names[list(validation)] = "validation"
-    return names.tolist()
-
-
 def run(study: Study) -> AnalysisResult:
     """Fit and compare all methods on one split; see the module."""
     matched, rater, seed = rated_scans(study), study.raters[0], study.options.seed
@@ -117,25 +112,26 @@ def run(study: Study) -> AnalysisResult:
             "participants are needed to split them in three"
         )
     counts = table[rater].to_numpy(dtype=np.float64)
-    split, origin = choose_split(study, table, counts)
+    parts, origin = choose_split(study, table, counts)
+    training, validation, of_test = (np.flatnonzero(parts == part) for part in PARTS)
     levels = threshold_levels(
-        images.scan * images.mask for images in (read_region(regions[index]) for index in split.training)
+        images.scan * images.mask for images in (read_region(regions[index]) for index in training)
     )
     features = Parallel(n_jobs=study.options.threads)(
         delayed(_features)(region, levels) for region in regions
     )
     fitted = run_methods(
-        features, counts, levels=levels, training=split.training, validation=split.validation,
+        features, counts, levels=levels, training=training, validation=validation,
         seed=seed, threads=study.options.threads,
     )  # fmt: skip
     outputs = {**fitted.outputs, NETWORK: table["score"].to_numpy(dtype=np.float64)}
-    test = {name: values[split.test] for name, values in outputs.items()}
+    test = {name: values[of_test] for name, values in outputs.items()}
     result = method_table(
-        counts[split.test], test, participants=table["participant_id"].to_numpy()[split.test],
+        counts[of_test], test, participants=table["participant_id"].to_numpy()[of_test],
         choices=fitted.choices, seed=seed,
     )  # fmt: skip
     scans = table[["participant_id", "session_id", "scan"]].assign(
-        part=_parts(len(table), split.training.tolist(), split.validation.tolist()),
+        part=parts,
         reference=counts,
         **outputs,
     )
@@ -147,7 +143,7 @@ def run(study: Study) -> AnalysisResult:
             name: {"Description": f"Rescaled output of {name}", "Units": "EPVS"}
             for name in (*METHODS, NETWORK)
         },
-        figures={"scatter": lambda: plots.scatter(counts[split.test], test, reference_name=f"rater {rater}")},
+        figures={"scatter": lambda: plots.scatter(counts[of_test], test, reference_name=f"rater {rater}")},
         summary=_summary(result),
         numbers={str(row.method): [row.icc11, row.icc11_low, row.icc11_high] for row in result.itertuples()},
         notes=[

@@ -12,10 +12,10 @@ import pandas as pd
 
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.agreement import measure_rows
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.matching import rated_scans
 from epvs_bids.analyses.model_split import SPLIT, seen_in_training
-from epvs_bids.errors import BadDataError, CannotCreateError, UsageError
+from epvs_bids.errors import BadDataError, CannotCreateError, CannotRun, UsageError
 from epvs_bids.files import read_json, write_text
 from epvs_bids.statistics.agreement import agreement
 from epvs_bids.statistics.calibration import Calibration, Curve, Line, calibrate
@@ -139,7 +139,7 @@ def run(study: Study) -> AnalysisResult:
     if len(table) < FEWEST:
         raise CannotRun(f"{len(table)} scans have a score and a rating by {rater}; {FEWEST} are needed")
     source = study.options.model or DEFAULT_MODEL
-    target = study.output_dir / "models" / study.options.model_name
+    target = study.new_model
     _check_source(study, table, source)
     _, notes = seen_in_training(study, table)
     _check_target(study, source, target)

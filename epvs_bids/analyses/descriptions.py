@@ -6,23 +6,15 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from epvs_bids.bids.derivatives import SCORE_DICTIONARY
+
 COUNT = {"Units": "EPVS"}
 
 COMMON: dict[str, dict[str, object]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session; n/a where the data set has none"},
     "scan": {"Description": "File name of the scan up to its description"},
-    "region": {"Description": "Region of the brain; BG: basal ganglia"},
-    "score": {"Description": "Number of EPVS that the model estimates", **COUNT},
-    "score_sd": {"Description": "Standard deviation of the score over the networks of the ensemble", **COUNT},
-    "potter_class": {
-        "Description": "Category of the score (Potter et al. 2015)",
-        "Levels": {"0": "none", "1": "1-10", "2": "11-20", "3": "21-40", "4": "more than 40"},
-    },
-    "model": {"Description": "Model that scored"},
-    "segmentation": {"Description": "Where the outline of the region came from"},
-    "qc_pass": {"Description": "Whether the scan passed quality control"},
-    "qc_reason": {"Description": "Why it did not"},
+    **SCORE_DICTIONARY,
     "age": {"Description": "Age in participants.tsv; n/a where it is no number", "Units": "year"},
     "analysis": {"Description": "Analysis"},
     "status": {

@@ -13,27 +13,26 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.experiments import Experiment, run_experiments
+from epvs_bids.analyses.options import TrainingSettings
 from epvs_bids.analyses.rated_regions import (
     CHANGES,
     rated_regions,
     source_model,
-    target_folder,
     training_options,
     training_set,
 )
 from epvs_bids.analyses.train import draw_parts, write_split
-from epvs_bids.errors import BadDataError, MissingInputError, UsageError
+from epvs_bids.errors import BadDataError, CannotRun, MissingInputError, UsageError
 from epvs_bids.network.checkpoint import LoadedModel
 from epvs_bids.network.fit import TrainingSet
+from epvs_bids.statistics.splitting import PAPER_SHARES
 
 NAME = "hyperparameters"
 
 TABLE_3 = Path(str(files("epvs_bids") / "data" / "hyperparameters.yml"))
 """The configurations of the paper's Table 3."""
-VALIDATION, TEST = 323 / 2017, 405 / 2017
-"""Shares of the paper's split (section 3.6)."""
 KNOWN = (*CHANGES, "recipe", "registration", "paper_icc", "paper_mse")
 
 DESCRIPTIONS: dict[str, Description] = {
@@ -50,16 +49,15 @@ DESCRIPTIONS: dict[str, Description] = {
 
 def run(study: Study) -> AnalysisResult:
     """Train every configuration on one shared split; with `run_index`, one of them."""
-    path = study.training.get("configurations")
-    configurations = read_configurations(TABLE_3 if path is None else Path(path))
+    configurations = read_configurations(study.training.configurations or TABLE_3)
+    validation, test = _shares(study.training)
     rated = rated_regions(study)
     torch.set_num_threads(study.options.threads)
-    data = training_set(rated, target_folder(study))
-    test = float(study.training.get("test_fraction") or TEST)
-    parts = draw_parts(data, validation=VALIDATION, test=test, seed=study.options.seed)
-    folder = target_folder(study) / NAME
+    data = training_set(rated, study.new_model)
+    parts = draw_parts(data, validation=validation, test=test, seed=study.options.seed)
+    folder = study.new_model / NAME
     write_split(folder, rated, parts)
-    source = source_model(study.training.get("init_from"))
+    source = source_model(study.training.init_from)
     experiments, notes = _experiments(study, configurations, data, parts, source)
     table = run_experiments(
         experiments,
@@ -67,7 +65,7 @@ def run(study: Study) -> AnalysisResult:
         folder,
         source=source,
         device=study.options.device,
-        only=study.training.get("run_index"),
+        only=study.training.run_index,
     )
     if table.empty:
         raise CannotRun("no configuration has been trained yet")
@@ -83,6 +81,15 @@ def run(study: Study) -> AnalysisResult:
         numbers={f"icc11_{name}": float(value) for name, value in icc.items()},
         notes=(*rated.notes, *notes),
     )
+
+
+def _shares(training: TrainingSettings) -> tuple[float, float]:
+    """Shares of the validation and of the test scans: the paper's, unless others are asked for."""
+    validation, test = training.validation_fraction, training.test_fraction
+    for option, share in (("--validation-fraction", validation), ("--test-fraction", test)):
+        if share == 0:
+            raise UsageError(f"{option} 0: configurations are compared on scans that are left out.")
+    return validation or PAPER_SHARES["validation"], test or PAPER_SHARES["test"]
 
 
 def _experiments(

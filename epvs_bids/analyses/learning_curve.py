@@ -11,20 +11,21 @@ from matplotlib.figure import Figure
 
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.agreement import MEASURES
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.experiments import Experiment, run_experiments
+from epvs_bids.analyses.options import TrainingSettings
 from epvs_bids.analyses.rated_regions import (
     rated_regions,
     source_model,
-    target_folder,
     training_options,
     training_set,
 )
+from epvs_bids.errors import CannotRun, UsageError
 from epvs_bids.network.fit import TrainingSet
 from epvs_bids.network.options import TrainingOptions
-from epvs_bids.network.splits import split_by_participant
 from epvs_bids.reports.style import MUTED
 from epvs_bids.statistics.means import mean_estimate
+from epvs_bids.statistics.splitting import split_by_participant
 
 NAME = "learning-curve"
 
@@ -62,26 +63,27 @@ def run(study: Study) -> AnalysisResult:
     """Train on growing parts of the rated scans; with `run_index`, do one run and tabulate those done."""
     rated = rated_regions(study)
     torch.set_num_threads(study.options.threads)
-    data = training_set(rated, target_folder(study))
-    sizes, notes = _sizes(tuple(study.training.get("training_sizes") or SIZES), len(rated.regions))
-    source = source_model(study.training.get("init_from"))
-    recipe = str(study.training.get("recipe", "paper"))
-    networks = {"deep" if recipe == "paper" else recipe: training_options(study, source)}
-    if recipe == "paper" and source is None:
+    data = training_set(rated, study.new_model)
+    sizes, notes = _sizes(study.training.training_sizes or SIZES, len(rated.regions))
+    source = source_model(study.training.init_from)
+    paper = study.training.recipe == "paper"
+    networks = {"deep" if paper else "modern": training_options(study, source)}
+    if paper and source is None:
         networks["shallow"] = training_options(study, source, convolutions=1)
     runs = run_experiments(
         plan_runs(
             data,
             sizes,
-            int(study.training.get("repeats") or 5),
+            study.training.repeats,
             networks,
+            validation=_validation(study.training),
             seed=study.options.seed,
         ),
         data,
-        target_folder(study) / NAME,
+        study.new_model / NAME,
         source=source,
         device=study.options.device,
-        only=study.training.get("run_index"),
+        only=study.training.run_index,
     )
     if runs.empty:
         raise CannotRun("no run of the learning curve is done yet")
@@ -95,6 +97,13 @@ def run(study: Study) -> AnalysisResult:
         numbers={f"icc11_{row.network}_{row.size}": row.mean for row in _icc(table).itertuples()},
         notes=(*rated.notes, *notes),
     )
+
+
+def _validation(training: TrainingSettings) -> float:
+    """Share of each training size that is for validation."""
+    if training.test_fraction is not None:
+        raise UsageError("--test-fraction: a learning curve tests on all scans that are not of the size.")
+    return VALIDATION if training.validation_fraction is None else training.validation_fraction
 
 
 def _sizes(wanted: tuple[int, ...], scans: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -116,6 +125,7 @@ def plan_runs(
     repeats: int,
     networks: dict[str, TrainingOptions],
     *,
+    validation: float,
     seed: int,
 ) -> list[Experiment]:
     """List the runs of a learning curve: for each size, random splits that every network is trained on."""
@@ -126,7 +136,7 @@ def plan_runs(
             parts = split_by_participant(
                 data.participants,
                 data.scores,
-                validation=VALIDATION * size / len(data.scores),
+                validation=validation * size / len(data.scores),
                 test=1 - size / len(data.scores),
                 seed=split_seed,
             )

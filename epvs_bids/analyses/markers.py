@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from epvs_bids.analyses.base import CannotRun, Study
-from epvs_bids.errors import BadDataError
+from epvs_bids.analyses.base import Study
+from epvs_bids.errors import BadDataError, CannotRun
 from epvs_bids.files import read_tsv
 
 Points = NDArray[np.float64]

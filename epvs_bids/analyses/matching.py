@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.tables import row_in_file
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, CannotRun
 
 MAIN_REGION = "BG"
 SCORE_COLUMNS = ("participant_id", "session_id", "scan", "score", "model")

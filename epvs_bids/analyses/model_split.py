@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from epvs_bids.analyses.base import Study
 from epvs_bids.errors import BadDataError
 from epvs_bids.files import read_tsv
-from epvs_bids.network.splits import PARTS
-from epvs_bids.statistics.splitting import Split, split_scans
+from epvs_bids.statistics.splitting import PAPER_SHARES, PARTS, split_by_participant
 
 SPLIT = "split.tsv"
 LEARNED = ("train", "validation")
+WORDS = {"train": "training", "validation": "validation", "test": "test"}
+"""Each part in words."""
 DEFAULT = "default"
 """Name of the model that ships: no rated scan was in its training."""
 SAME = 0.8
@@ -118,7 +119,7 @@ def same_study(study: Study, path: Path, table: pd.DataFrame) -> bool:
     return any((pd.to_numeric(both[rater]) == then).mean() > SAME for rater in raters)
 
 
-def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
+def apply_split(path: Path, participants: Sequence[str]) -> NDArray[np.str_] | None:
     """Deal scans into the parts that their participants were in; who is not in the table is for testing.
 
     Parameters
@@ -130,7 +131,7 @@ def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
 
     Returns
     -------
-    The split, or None where a part has fewer than 5 scans.
+    Shape (n,), the part of each scan, or None where a part has fewer than 5 scans.
 
     Raises
     ------
@@ -138,11 +139,8 @@ def apply_split(path: Path, participants: Sequence[str]) -> Split | None:
         The table lacks a column or names another part.
     """
     parts = _read_parts(path)
-    of_scan = pd.Series([parts.get(label, "test") for label in participants])
-    training, validation, test = (np.flatnonzero(of_scan == part) for part in PARTS)
-    if min(len(training), len(validation), len(test)) < FEWEST:
-        return None
-    return Split(training, validation, test)
+    of_scan = np.array([parts.get(label, "test") for label in participants])
+    return None if min((of_scan == part).sum() for part in PARTS) < FEWEST else of_scan
 
 
 def _read_parts(path: Path) -> dict[str, str]:
@@ -160,7 +158,9 @@ def _read_parts(path: Path) -> dict[str, str]:
     return dict(zip(frame["participant_id"], frame["split"], strict=True))
 
 
-def choose_split(study: Study, table: pd.DataFrame, counts: NDArray[np.float64]) -> tuple[Split, str]:
+def choose_split(
+    study: Study, table: pd.DataFrame, counts: NDArray[np.float64]
+) -> tuple[NDArray[np.str_], str]:
     """Split rated scans as the model in use was trained, else anew.
 
     Parameters
@@ -172,16 +172,19 @@ def choose_split(study: Study, table: pd.DataFrame, counts: NDArray[np.float64])
 
     Returns
     -------
-    The split, and a sentence on where it is from and what that means for the network's measures.
+    Shape (n,), the part of each scan, and a sentence on where the split is from and what that means for the
+    network's measures.
     """
     path = find_split(study, table["model"].dropna().astype(str).unique().tolist())
     if path is not None and not same_study(study, path, table):
         path = None
     known = None if path is None else apply_split(path, table["participant_id"].tolist())
-    split = known or split_scans(table["participant_id"], counts, seed=study.options.seed)
-    sizes = (
-        f"{len(split.training)} training, {len(split.validation)} validation, {len(split.test)} test scans"
-    )
+    if known is None:
+        people = table["participant_id"].tolist()
+        split = split_by_participant(people, counts, seed=study.options.seed, **PAPER_SHARES)
+    else:
+        split = known
+    sizes = ", ".join(f"{(split == part).sum()} {word}" for part, word in WORDS.items()) + " scans"
     if known is not None:
         return split, f"{sizes}: the parts that the network was trained with ({path})"
     if path is not None:

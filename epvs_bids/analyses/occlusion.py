@@ -14,12 +14,14 @@ from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from epvs_bids.analyses import plots
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.images import read_region
 from epvs_bids.analyses.markers import read_markers
 from epvs_bids.analyses.model_split import DEFAULT, model_folder
-from epvs_bids.analyses.outputs import Region, failed_scans
+from epvs_bids.analyses.outputs import Region
 from epvs_bids.anatomy.registration import load_itk
+from epvs_bids.bids.scores import failed_scans
+from epvs_bids.errors import CannotRun
 from epvs_bids.statistics.means import mean_estimate
 
 LOGGER = logging.getLogger(__name__)

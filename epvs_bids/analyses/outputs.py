@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from epvs_bids.analyses.base import CannotRun
-from epvs_bids.errors import BadDataError, EPVSError
-from epvs_bids.files import MISSING, read_json
-from epvs_bids.reports.outputs import entity
+from epvs_bids.bids.scores import entity, failed_scans, find_score_tables, read_score_table
+from epvs_bids.errors import CannotRun
+from epvs_bids.files import MISSING
 
 SCORE_COLUMNS = (
     "region",
@@ -29,7 +25,6 @@ SCORE_COLUMNS = (
 
 
 LAST_RUN = "its last run failed, the score is of an earlier one: "
-REMEDY = "run the participant level again for it"
 
 
 @dataclass(frozen=True)
@@ -55,44 +50,6 @@ def find_regions(output_dir: Path) -> tuple[Region, ...]:
     )
 
 
-def _read_one(path: Path) -> list[dict[str, str]]:
-    """Read one scan's scores as text, one row a region, with its labels as the first columns."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadDataError(f"{path}: can't be read ({error}); {REMEDY}") from error
-    header = lines[0].split("\t") if lines else []
-    for name in ("region", "score"):
-        if name not in header:
-            raise BadDataError(f"{path}, column {name}: it is missing; {REMEDY}")
-    labels = {
-        "participant_id": entity(path.name, "sub"),
-        "session_id": entity(path.name, "ses"),
-        "scan": path.name.split("_desc-")[0],
-    }
-    rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        cells = line.split("\t")
-        if len(cells) != len(header):
-            raise BadDataError(
-                f"{path}, row {number}: {len(cells)} cells where the header has {len(header)}; {REMEDY}"
-            )
-        rows.append(labels | dict(zip(header, cells, strict=True)))
-        _number(rows[-1]["score"], path, number)
-    return rows
-
-
-def _number(text: str, path: Path, row: int) -> float:
-    """Check a score: a finite number or `n/a`."""
-    try:
-        value = float("nan" if text == MISSING else text)
-    except ValueError:
-        value = float("inf")
-    if value in (float("inf"), float("-inf")):
-        raise BadDataError(f"{path}, row {row}, column score: {text!r} is not a number; {REMEDY}")
-    return value
-
-
 def read_scores(output_dir: Path) -> pd.DataFrame:
     """Gather every `*_desc-epvs_scores.tsv` under `output_dir`, by participant, session, scan and region.
 
@@ -110,8 +67,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     BadDataError
         Where a table can't be read, naming file, row and column.
     """
-    paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
-    rows = [row for path in paths for row in _read_one(path)]
+    rows = [row for path in find_score_tables(output_dir) for row in read_score_table(path)]
     if not rows:
         raise CannotRun(f"no scores under {output_dir}: run the participant level first")
     scores = pd.DataFrame(rows)
@@ -119,6 +75,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
         if name not in scores.columns:
             scores[name] = None
     scores = scores.mask(scores == MISSING)
+    scores["session_id"] = scores["session_id"].fillna("")
     for name in scores.columns:
         if name in ("score", "score_sd", "potter_class") or name.startswith("model-"):
             scores[name] = pd.to_numeric(scores[name], errors="coerce")
@@ -128,33 +85,3 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     scores["qc_pass"] &= ~again
     scores.loc[again, "qc_reason"] = [LAST_RUN + failed[scan] for scan in scores.loc[again, "scan"]]
     return scores.sort_values(["participant_id", "session_id", "scan", "region"], ignore_index=True)
-
-
-def read_failures(output_dir: Path) -> list[tuple[str, str, str]]:
-    """List participant, session (may be empty) and reason of scans that the last run left without a score.
-
-    From `logs/scans/*.json`, which that level leaves for every scan; files that can't be read are passed
-    over.
-    """
-    found = []
-    for status in _statuses(output_dir):
-        if status.get("result") in ("failed", "stopped", "missing"):
-            labels = [str(status.get(key) or "") for key in ("participant_id", "session_id")]
-            found.append((labels[0], labels[1], str(status.get("reason") or "no reason is known")))
-    return found
-
-
-def failed_scans(output_dir: Path) -> dict[str, str]:
-    """Return the reason by name, without its suffix, of each scan that failed in its last run."""
-    failed = (status for status in _statuses(output_dir) if status.get("result") == "failed")
-    return {
-        str(status.get("scan")).rpartition("_")[0]: str(status.get("reason") or "no reason is known")
-        for status in failed
-    }
-
-
-def _statuses(output_dir: Path) -> Iterator[Mapping[str, Any]]:
-    """Read what became of each scan, by name, in the order of the names."""
-    for path in sorted((output_dir / "logs" / "scans").glob("*.json")):
-        with suppress(EPVSError):
-            yield read_json(path)

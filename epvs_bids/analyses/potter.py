@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses import plots
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.matching import rated_scans
 from epvs_bids.analyses.model_split import seen_in_training
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, CannotRun
 from epvs_bids.statistics.agreement import proportion
 from epvs_bids.statistics.kappa import weighted_kappa
 from epvs_bids.statistics.potter import N_CATEGORIES, potter_class

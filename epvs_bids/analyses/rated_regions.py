@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.matching import listed, with_sessions
-from epvs_bids.analyses.outputs import Region, failed_scans
+from epvs_bids.analyses.outputs import Region
 from epvs_bids.analyses.tables import rater_columns
-from epvs_bids.errors import BadDataError
+from epvs_bids.bids.scores import failed_scans
+from epvs_bids.errors import BadDataError, CannotRun
 from epvs_bids.network.checkpoint import DEFAULT_MODEL, LoadedModel, load_models
 from epvs_bids.network.data import (
     RatedRegion,
@@ -136,11 +137,6 @@ def training_set(rated: RatedRegions, folder: Path) -> TrainingSet:
     )
 
 
-def target_folder(study: Study) -> Path:
-    """Return the folder of the model that this run makes."""
-    return study.output_dir / "models" / study.options.model_name
-
-
 def source_model(init_from: str | None) -> LoadedModel | None:
     """Load the model to start from; `default` is the one that ships, of an ensemble the first is taken."""
     if init_from is None:
@@ -150,8 +146,8 @@ def source_model(init_from: str | None) -> LoadedModel | None:
 
 def training_options(study: Study, source: LoadedModel | None, **more: Any) -> TrainingOptions:  # noqa: ANN401
     """Make the options that the settings of a run ask for; `more` replaces them."""
-    given = {name: study.training.get(name) for name in CHANGES}
+    given = {name: getattr(study.training, name) for name in CHANGES}
     given = {"seed": study.options.seed} | given | more
-    recipe = more.get("recipe") or study.training.get("recipe", "paper")
+    recipe = more.get("recipe") or study.training.recipe
     given.pop("recipe", None)
     return make_options(recipe, source=source.description.architecture if source else None, changes=given)

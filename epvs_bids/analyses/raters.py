@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses.agreement import MEASURES
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Description, Study
+from epvs_bids.analyses.base import AnalysisResult, Description, Study
 from epvs_bids.analyses.matching import METHOD, rated_scans
 from epvs_bids.analyses.model_split import seen_in_training
+from epvs_bids.errors import CannotRun
 from epvs_bids.reports.rating.session import is_a_name
 from epvs_bids.statistics.agreement import agreement
 

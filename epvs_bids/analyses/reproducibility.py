@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from epvs_bids.analyses import plots
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Study
+from epvs_bids.analyses.base import AnalysisResult, Study
 from epvs_bids.analyses.matching import main_region, usable_scores
 from epvs_bids.analyses.raters import kind_of_pair
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, CannotRun
 from epvs_bids.statistics.agreement import bland_altman, repeatability
 from epvs_bids.statistics.icc import intraclass_correlations
 

@@ -6,9 +6,9 @@ import warnings
 
 import pandas as pd
 
-from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.tables import parse_ages
-from epvs_bids.errors import UsageError
+from epvs_bids.errors import CannotRun, UsageError
 
 SMALLEST_SITE = 5
 """Scans below which a site's mean and spread can't be estimated."""

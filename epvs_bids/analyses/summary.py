@@ -7,7 +7,8 @@ import pandas as pd
 from epvs_bids.analyses import plots
 from epvs_bids.analyses.base import AnalysisResult, Study
 from epvs_bids.analyses.matching import listed
-from epvs_bids.analyses.outputs import LAST_RUN, read_failures
+from epvs_bids.analyses.outputs import LAST_RUN
+from epvs_bids.bids.scores import read_failures
 
 NAME = "summary"
 

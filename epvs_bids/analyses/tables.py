@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from epvs_bids.analyses.base import CannotRun
-from epvs_bids.errors import BadDataError, InputOutputError
+from epvs_bids.errors import BadDataError, CannotRun, InputOutputError
 from epvs_bids.files import read_tsv
 
 LOGGER = logging.getLogger(__name__)

@@ -19,7 +19,6 @@ from epvs_bids.analyses.rated_regions import (
     RatedRegions,
     rated_regions,
     source_model,
-    target_folder,
     training_options,
     training_set,
 )
@@ -28,13 +27,15 @@ from epvs_bids.network.checkpoint import save_ensemble
 from epvs_bids.network.device import choose_device
 from epvs_bids.network.distributed import Workers, worker_device, workers
 from epvs_bids.network.fit import Fitted, TrainingSet, fit_model, held_out
-from epvs_bids.network.splits import PARTS, Part, split_by_participant
 from epvs_bids.network.training import HISTORY
 from epvs_bids.statistics.agreement import agreement
+from epvs_bids.statistics.splitting import PARTS, Part, split_by_participant
 
 NAME = "train"
 
 HELD_OUT: tuple[Part, ...] = ("validation", "test")
+VALIDATION = 0.2
+"""Share of the participants for validation, unless another is asked for."""
 
 DESCRIPTIONS: dict[str, Description] = {
     "model": {"Description": "Network of the ensemble; `ensemble` for their mean"},
@@ -61,11 +62,11 @@ class _Member:
 def run(study: Study) -> AnalysisResult:
     """Train one network or an ensemble, and write it to `models/<name>`."""
     rated = rated_regions(study)
-    folder = target_folder(study)
+    folder = study.new_model
     torch.set_num_threads(study.options.threads)
     with workers() as together:
         data = _gather(rated, folder, together)
-        count = int(study.training.get("n_models", 1))
+        count = study.training.n_models
         members = [_train_one(study, data, rated, index, together) for index in range(count)]
         if count > 1 and together.leads:
             save_ensemble(folder, count)
@@ -105,17 +106,17 @@ def _train_one(
     study: Study, data: TrainingSet, rated: RatedRegions, index: int, together: Workers
 ) -> _Member:
     """Train network `index` with a split and a seed of its own; the test scans are those of all."""
-    seed = study.options.seed
+    seed, chosen = study.options.seed, study.training
     parts = draw_parts(
         data,
-        validation=float(study.training.get("validation_fraction", 0.2)),
-        test=float(study.training.get("test_fraction", 0.0)),
+        validation=VALIDATION if chosen.validation_fraction is None else chosen.validation_fraction,
+        test=chosen.test_fraction or 0.0,
         seed=seed,
         member=index,
     )
-    alone = int(study.training.get("n_models", 1)) == 1
-    folder = target_folder(study) if alone else target_folder(study) / f"model-{index + 1}"
-    source = source_model(study.training.get("init_from"))
+    alone = chosen.n_models == 1
+    folder = study.new_model if alone else study.new_model / f"model-{index + 1}"
+    source = source_model(chosen.init_from)
     options = training_options(study, source)
     fitted = fit_model(
         data,
@@ -125,7 +126,7 @@ def _train_one(
         device=worker_device(choose_device(study.options.device)),
         workers=together,
         source=source,
-        resume=bool(study.training.get("resume", False)),
+        resume=chosen.resume,
         fit_validation=alone,
     )
     if together.leads:

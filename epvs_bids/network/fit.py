@@ -21,9 +21,9 @@ from epvs_bids.network.distributed import Workers
 from epvs_bids.network.initialisation import initialise, start_at_mean
 from epvs_bids.network.options import RECIPES, TrainingOptions
 from epvs_bids.network.readout import apply_readout, column_sums, fit_readout, install_readout
-from epvs_bids.network.splits import PARTS, Part
 from epvs_bids.network.training import Task, agreement_icc, predict, refusals_in_words, train
 from epvs_bids.network.warm_start import warm_start
+from epvs_bids.statistics.splitting import PARTS, Part
 
 logger = logging.getLogger(__name__)
 

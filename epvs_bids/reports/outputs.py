@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from epvs_bids.bids.scores import entity, failed_scans, find_score_tables, read_score_table
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING, read_json, read_tsv
 
@@ -59,11 +60,6 @@ class Scan:
     files: Mapping[str, Path] = field(default_factory=dict)
     space: str = ""
     suffix: str = ""
-
-
-def entity(name: str, key: str) -> str:
-    """`key-label` in a file name, or an empty string."""
-    return next((part for part in name.split("_") if part.startswith(f"{key}-")), "")
 
 
 def find_scans(output_dir: Path, participant: str) -> list[Scan]:
@@ -163,11 +159,13 @@ def group_scores(output_dir: Path) -> Sequence[Row]:
 def cohort(output_dir: Path) -> Sequence[Row]:
     """All scores of the study as they are now, from the table of each scan.
 
-    Rows have `participant_id`, `session_id`, `scan`, `region`, `score` and what else the tables hold. They
-    are read once for all pages of a process, and again when a table has changed.
+    Rows have `participant_id`, `session_id`, `scan`, `region`, `score` and what else the tables hold; those
+    of scans that failed when they were run again do not pass quality control. Tables are read once for all
+    pages of a process, and again when one has changed; one that can't be read is logged and left out.
     """
-    paths = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
-    return _gathered(tuple((path, _state(path)) for path in paths))
+    failed = failed_scans(output_dir)
+    read = _gathered(tuple((path, _state(path)) for path in find_score_tables(output_dir)))
+    return [{**row, "qc_pass": "false"} if row["scan"] in failed else row for row in read]
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -183,24 +181,11 @@ def _state(path: Path) -> tuple[int, int]:
 def _gathered(tables: tuple[tuple[Path, tuple[int, int]], ...]) -> Sequence[Row]:
     gathered = []
     for path, _ in tables:
-        labels = {
-            "participant_id": entity(path.name, "sub"),
-            "session_id": entity(path.name, "ses") or MISSING,
-            "scan": path.name.removesuffix("_desc-epvs_scores.tsv"),
-        }
-        gathered += [{**labels, **row} for row in _plain_rows(path)]
+        try:
+            gathered += read_score_table(path)
+        except EPVSError as error:
+            _LOGGER.warning("%s", error)
     return gathered
-
-
-def _plain_rows(path: Path) -> list[Row]:
-    """Read a small table that this app wrote: there is one of each scan, which pandas is too slow for."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        _LOGGER.warning("%s can't be read: %s", path, error)
-        return []
-    cells = [line.split("\t") for line in lines]
-    return [dict(zip(cells[0], row, strict=True)) for row in cells[1:] if len(row) == len(cells[0])]
 
 
 def ages(output_dir: Path) -> dict[tuple[str, str], float]:

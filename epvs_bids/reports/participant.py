@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from epvs_bids.anatomy.commissure import find_commissure
+from epvs_bids.bids.scores import entity
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING
 from epvs_bids.reports import outputs, style
@@ -54,7 +55,7 @@ def problems(output_dir: Path, participant: str) -> list[dict[str, str]]:
     statuses = [
         outputs.content(path)
         for path in sorted((output_dir / "logs" / "scans").glob("*.json"))
-        if outputs.entity(path.stem, "sub") == participant
+        if entity(path.stem, "sub") == participant
     ]
     return [
         {"title": f"{status.get('scan', '')}: {status['result']}", "text": str(status.get("reason") or "")}
@@ -90,7 +91,7 @@ def _score_view(
 ) -> dict[str, Any]:
     """Put one region's score beside those of the study."""
     score, spread = number(row.get("score")), number(row.get("score_sd"))
-    others = [other for other in everyone if other.get("region") == row.get("region")]
+    others = [other for other in everyone if other.get("region") == row.get("region") and passed(other)]
     known = [(number(other.get("score")), other) for other in others]
     values = np.array([value for value, _ in known if value is not None])
     years = np.array(

@@ -1,63 +1,70 @@
-"""Splits of a study into training, validation and test scans."""
+"""Division of a study by participant, alike in score."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+PAPER_SHARES = {"validation": 323 / 2017, "test": 405 / 2017}
+"""Of the paper's split: 1289 scans for training, 323 for validation, 405 for testing (section 3.4)."""
 
-@dataclass(frozen=True)
-class Split:
-    """Indices of the scans of each part; together all scans, none twice."""
+_NAME = "<U10"  # wide enough for any part, also where an array holds "train" only
 
-    training: NDArray[np.intp]
-    validation: NDArray[np.intp]
-    test: NDArray[np.intp]
+STRATUM = 10
+"""Participants of neighbouring scores among which parts are dealt at random (ours)."""
 
 
-def split_scans(
-    participants: ArrayLike,
-    counts: ArrayLike,
-    *,
-    validation: float = 323 / 2017,
-    test: float = 405 / 2017,
-    seed: int = 0,
-) -> Split:
-    """Split scans at random into parts, by participant and balanced in their counts.
+def split_by_participant(
+    participants: Sequence[str], scores: ArrayLike, *, validation: float, test: float, seed: int
+) -> NDArray[np.str_]:
+    """Deal participants into training, validation and test, stratified by their mean score.
 
-    Participants are ordered by their mean count (ties at random) and cut into runs of consecutive ones; each
-    run gives its share to every part, so that all parts have the same distribution of counts. The shares are
-    the paper's, 1289 / 323 / 405 scans (section 3.4).
+    Participants are put in order of score (ties at random); among every ten neighbours the parts have their
+    shares, and who gets which is random. All scans of a participant are in one part.
 
     Parameters
     ----------
-    participants, counts
-        Shape (n,): whose scan each is, and its visual count.
-    validation, test
-        Shares of the participants, in (0, 1), below 1 together.
-    seed
-        Of the split.
+    participants : sequence of str
+        (n,) label of each scan's participant.
+    scores : array
+        (n,) visual score of each scan.
+    validation, test : float
+        Shares of the participants, in [0, 1).
+    seed : int
+        The same seed gives the same division.
 
-    Raises
-    ------
-    ValueError
-        For fewer than 10 participants.
+    Returns
+    -------
+    ndarray of str
+        (n,) of ``train``, ``validation``, ``test``. Any part with a share above 0 has a participant, where
+        there are as many participants as parts.
     """
-    labels, index = np.unique(np.asarray(participants), return_inverse=True)
-    if len(labels) < 10:
-        raise ValueError(f"{len(labels)} participants can't be split in three; 10 are needed")
     rng = np.random.default_rng(seed)
-    means = np.bincount(index, weights=np.asarray(counts, dtype=np.float64)) / np.bincount(index)
-    order = np.lexsort((rng.random(len(labels)), means))
-    # Each part takes participants at equal distances along the order, from those that are still free.
-    part = np.zeros(len(labels), dtype=np.intp)
-    offsets = rng.random(2)
-    for number, (share, offset) in enumerate(zip((test, validation), offsets, strict=True), start=1):
-        free = order[part[order] == 0]
-        wanted = max(1, round(share * len(labels)))
-        positions = np.floor((np.arange(wanted) + offset) * len(free) / wanted).astype(np.intp)
-        part[free[positions]] = number
-    scans = part[index]
-    return Split(np.flatnonzero(scans == 0), np.flatnonzero(scans == 2), np.flatnonzero(scans == 1))
+    labels = np.asarray(participants)
+    people = np.unique(labels)
+    values = np.asarray(scores, dtype=float)
+    means = np.array([values[labels == person].mean() for person in people])
+    order = np.lexsort((rng.random(len(people)), means))
+    dealt = _deal(len(people), {"validation": validation, "test": test}, rng)
+    part = dict(zip(people[order].tolist(), dealt, strict=True))
+    return np.array([part[label] for label in labels.tolist()], dtype=_NAME)
+
+
+def _deal(count: int, shares: dict[str, float], rng: np.random.Generator) -> list[str]:
+    """Parts for `count` ordered participants: shares held within every stratum, at random inside it."""
+    # Each held-out part gets its share, but at least one, evenly spaced along the order of scores.
+    places = np.full(count, "train", dtype=_NAME)
+    free = np.arange(count)
+    for name, share in shares.items():
+        wanted = min(max(1, round(share * count)), len(free) - 1) if share > 0 else 0
+        spaced = free[np.floor((np.arange(wanted) + rng.random()) * len(free) / max(wanted, 1)).astype(int)]
+        places[spaced] = name
+        free = np.setdiff1d(free, spaced)
+    for start in range(0, count, STRATUM):
+        places[start : start + STRATUM] = rng.permutation(places[start : start + STRATUM])
+    return [str(place) for place in places]

@@ -27,9 +27,10 @@ import pandas as pd
 
 from epvs_bids import __version__
 from epvs_bids.analyses import ANALYSES, ON_REQUEST, load_analysis
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, GroupOptions, Study
+from epvs_bids.analyses.base import AnalysisResult, Study
 from epvs_bids.analyses.descriptions import describe
-from epvs_bids.errors import EmptySelectionError, EPVSError, MissingInputError, UsageError
+from epvs_bids.analyses.options import GroupOptions
+from epvs_bids.errors import CannotRun, EmptySelectionError, EPVSError, MissingInputError, UsageError
 from epvs_bids.files import read_json, write_json, write_tsv
 from epvs_bids.settings import Settings
 from epvs_bids.workflows.record import recorded, write_settings
@@ -59,13 +60,12 @@ def make_study(settings: Settings) -> Study:
         participants=tuple(f"sub-{label}" for label in settings.participant_labels),
         sessions=tuple(f"ses-{label}" for label in settings.session_labels),
         model=None if settings.model in ("default", "none") else Path(settings.model),
-        model_name=settings.training.model_name,
         seed=settings.random_seed,
         threads=settings.nprocs,
         device=settings.device,
     )
     bids_dir = settings.bids_dir if settings.bids_dir.is_dir() else None
-    return Study(settings.output_dir, bids_dir, options, dataclasses.asdict(settings.training))
+    return Study(settings.output_dir, bids_dir, options, settings.training)
 
 
 def run_group(settings: Settings) -> int:

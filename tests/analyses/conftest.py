@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epvs_bids.analyses.base import GroupOptions, Study
+from epvs_bids.analyses.base import Study
+from epvs_bids.analyses.options import GroupOptions
 
 RATE_PER_DECADE = 1.3
 

@@ -12,8 +12,9 @@ import pytest
 
 from epvs_bids.analyses import ANALYSES, ON_REQUEST
 from epvs_bids.analyses.base import Study
+from epvs_bids.analyses.options import GroupSettings
 from epvs_bids.errors import MissingInputError, UsageError
-from epvs_bids.settings import GroupSettings, Settings
+from epvs_bids.settings import Settings
 from epvs_bids.workflows.group import make_study as study_of
 from epvs_bids.workflows.group import run_group
 

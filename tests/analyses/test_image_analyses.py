@@ -13,12 +13,13 @@ import pytest
 from scipy import ndimage
 
 from epvs_bids.analyses import baselines, calibrate, occlusion
-from epvs_bids.analyses.base import CannotRun, GroupOptions, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.calibrate import combine
 from epvs_bids.analyses.images import read_region
+from epvs_bids.analyses.options import GroupOptions, TrainingSettings
 from epvs_bids.anatomy.images import save_volume
 from epvs_bids.anatomy.registration import save_itk
-from epvs_bids.errors import BadDataError, CannotCreateError, UsageError
+from epvs_bids.errors import BadDataError, CannotCreateError, CannotRun, UsageError
 from epvs_bids.files import write_json
 from epvs_bids.network.architecture import Architecture, build_network
 from epvs_bids.network.calibration import apply_calibration
@@ -29,6 +30,7 @@ from epvs_bids.statistics.calibration import Curve, Line
 from .conftest import write_scores, write_split
 
 MakeStudy = Callable[..., Study]
+OURS = TrainingSettings(model_name="ours")
 SHAPE = (32, 28, 20)
 AFFINE = np.diag([0.5, 0.5, 0.5, 1.0])
 AFFINE[:3, 3] = (-8.0, -7.0, -10.0)
@@ -195,7 +197,7 @@ def test_calibration_is_written_as_a_model_on_top_of_the_one_there_is(
     for label in study.ratings["participant_id"]:
         before = study.scores.set_index("participant_id")["score"][label]
         write_scores(study.output_dir, label, "", 3 * before + 5, model="base")
-    study = Study(study.output_dir, study.bids_dir, GroupOptions(model=source, model_name="ours"))
+    study = Study(study.output_dir, study.bids_dir, GroupOptions(model=source), OURS)
     result = calibrate.run(study)
     slope, intercept = result.numbers["slope"], result.numbers["intercept"]
     expected = np.polyfit(study.scores["score"], study.ratings["A"], 1)
@@ -223,7 +225,7 @@ def test_calibration_by_a_curve_scores_like_the_curve(make_study: MakeStudy, tmp
     source = small_model(tmp_path / "base", slope=2.0)
     for row in study.ratings.itertuples():
         write_scores(study.output_dir, row.participant_id, "", float(np.sqrt(row.A)), model="base")
-    study = Study(study.output_dir, study.bids_dir, GroupOptions(model=source, model_name="ours"))
+    study = Study(study.output_dir, study.bids_dir, GroupOptions(model=source), OURS)
     result = calibrate.run(study)
     assert result.numbers["kind"] == "curve"
     assert "clearly smaller than a line's" in result.summary
@@ -251,10 +253,13 @@ def test_calibration_refuses_scores_of_another_model_and_too_few(
         calibrate.run(Study(study.output_dir, study.bids_dir))
 
 
-def calibration_study(study: Study, source: Path, **options: object) -> Study:
+def calibration_study(
+    study: Study, source: Path, *, analyses: tuple[str, ...] = (), training: TrainingSettings | None = None
+) -> Study:
     for label, value in study.scores[["participant_id", "score"]].itertuples(index=False):
         write_scores(study.output_dir, label, "", value, model=source.name)
-    return Study(study.output_dir, study.bids_dir, GroupOptions(model=source, **options))  # type: ignore[arg-type]
+    options = GroupOptions(model=source, analyses=analyses)
+    return Study(study.output_dir, study.bids_dir, options, training or TrainingSettings())
 
 
 def test_calibration_keeps_the_split_that_its_model_was_trained_on(
@@ -265,13 +270,13 @@ def test_calibration_keeps_the_split_that_its_model_was_trained_on(
         small_model(source / name)
         write_split(source / name, {f"sub-{i:04d}": "train" for i in range(1, 9)})
     save_ensemble(source, 2)
-    study = calibration_study(make_study(12), source, model_name="ours")
+    study = calibration_study(make_study(12), source, training=OURS)
     result = calibrate.run(study)
     target = study.output_dir / "models" / "ours"
     for name in ("model-1", "model-2"):
         assert (target / name / "split.tsv").read_text() == (source / name / "split.tsv").read_text()
     assert any("8 of 12 rated scans were in the network's training" in note for note in result.notes)
-    other = calibration_study(study, small_model(tmp_path / "other"), model_name="ours")
+    other = calibration_study(study, small_model(tmp_path / "other"), training=OURS)
     calibrate.run(other)  # over its own result, whose split is another model's
     assert not list(target.rglob("split.tsv"))
     assert len(load_models(target)) == 1
@@ -293,6 +298,6 @@ def test_calibration_writes_over_no_model_that_it_did_not_make(make_study: MakeS
     (target / "checkpoint.pt").touch()  # a training that has not ended
     with pytest.raises(CannotCreateError, match="did not make"):
         calibrate.run(study)
-    both = calibration_study(study, tmp_path / "base", analyses=("calibrate", "train"), model_name="new")
-    with pytest.raises(UsageError, match=r"calibrate train: both write .*new; .*--model-name"):
+    both = calibration_study(study, tmp_path / "base", analyses=("calibrate", "train"))
+    with pytest.raises(UsageError, match=r"calibrate train: both write .*epvs; .*--model-name"):
         calibrate.run(both)

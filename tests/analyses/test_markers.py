@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from epvs_bids.analyses.base import GroupOptions, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.markers import read_markers
+from epvs_bids.analyses.options import GroupOptions
 from epvs_bids.errors import BadDataError
 
 

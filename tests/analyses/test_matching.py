@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.matching import listed, one_a_participant, rated_scans, usable_scores, with_site
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, CannotRun
 
 from .conftest import write_scores
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from epvs_bids.analyses.base import CannotRun, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.tables import (
     known_participants,
     parse_ages,
@@ -16,7 +16,7 @@ from epvs_bids.analyses.tables import (
     read_participants,
     read_ratings,
 )
-from epvs_bids.errors import BadDataError
+from epvs_bids.errors import BadDataError, CannotRun
 
 KNOWN = frozenset({"sub-01", "sub-02", "sub-03"})
 

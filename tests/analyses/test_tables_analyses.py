@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from epvs_bids.analyses import age, agreement, potter, raters, reproducibility, summary
-from epvs_bids.analyses.base import AnalysisResult, CannotRun, Study
-from epvs_bids.errors import BadDataError, UsageError
+from epvs_bids.analyses.base import AnalysisResult, Study
+from epvs_bids.errors import BadDataError, CannotRun, UsageError
 from epvs_bids.files import write_json
 from epvs_bids.statistics.icc import intraclass_correlations
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from epvs_bids.analyses import experiments, hyperparameters, learning_curve, train
-from epvs_bids.analyses.base import CannotRun, GroupOptions, Study
+from epvs_bids.analyses.base import Study
 from epvs_bids.analyses.model_split import find_split
+from epvs_bids.analyses.options import GroupOptions, TrainingSettings
 from epvs_bids.analyses.rated_regions import rated_regions
-from epvs_bids.errors import BadDataError, UsageError
+from epvs_bids.errors import BadDataError, CannotRun, UsageError
 from epvs_bids.files import read_tsv, write_json
 from epvs_bids.network import fit
 from epvs_bids.network.architecture import Architecture, build_network
@@ -29,7 +30,7 @@ from epvs_bids.network.readout import column_sums
 
 SHAPE = (20, 18, 16)
 PREPROCESSING = {"voxel_size": 0.5, "registration": True}
-QUICK = {"recipe": "modern", "features": 2, "max_epochs": 1, "validation_fraction": 0.2}
+QUICK = {"model_name": "ours", "recipe": "modern", "features": 2, "max_epochs": 1}
 
 MakeStudy = Callable[..., Study]
 
@@ -71,8 +72,8 @@ def rated(tmp_path: Path) -> MakeStudy:
             ratings = pd.DataFrame({"participant_id": labels, "A": spots})
             ratings.to_csv(bids / "phenotype" / "epvs.tsv", sep="\t", index=False)
             ratings[["participant_id"]].to_csv(bids / "participants.tsv", sep="\t", index=False)
-        options = GroupOptions(seed=3, threads=1, device="cpu", model_name="ours", strict=strict)
-        return Study(out, bids, options, {**QUICK, **training})
+        options = GroupOptions(seed=3, threads=1, device="cpu", strict=strict)
+        return Study(out, bids, options, TrainingSettings(**{**QUICK, **training}))  # type: ignore[arg-type]
 
     return make
 
@@ -330,6 +331,24 @@ def test_configurations_share_one_split(rated: MakeStudy, tmp_path: Path) -> Non
     assert any(note.startswith("raw: needs regions made without") for note in result.notes)
     folder = study.output_dir / "models" / "ours" / "hyperparameters"
     assert (read_tsv(folder / "split.tsv")["split"] == "test").sum() == table["n_test"].iloc[0]
+
+
+def test_shares_of_a_curve_and_of_a_comparison_are_those_asked_for(
+    rated: MakeStudy, spot_detector: Path, tmp_path: Path
+) -> None:
+    warm = {"features": None, "max_epochs": None, "init_from": str(spot_detector)}
+    curve = {"training_sizes": (10,), "repeats": 1, **warm}
+    runs = learning_curve.run(rated(24, validation_fraction=0.4, **curve)).tables["runs"]
+    assert runs[["n_train", "n_validation", "n_test"]].iloc[0].tolist() == [6, 4, 14]
+    with pytest.raises(UsageError, match="--test-fraction: a learning curve tests on all scans"):
+        learning_curve.run(rated(24, test_fraction=0.2, **curve))
+    path = tmp_path / "one.yml"
+    path.write_text("line: {}\n")
+    shares = {"configurations": path, "validation_fraction": 0.25, "test_fraction": 0.5, **warm}
+    table = hyperparameters.run(rated(24, **shares)).tables[""]
+    assert table[["n_train", "n_validation", "n_test"]].iloc[0].tolist() == [6, 6, 12]
+    with pytest.raises(UsageError, match="--test-fraction 0: configurations are compared on scans"):
+        hyperparameters.run(rated(24, **{**shares, "test_fraction": 0.0}))
 
 
 def test_every_configuration_of_table_3_can_be_built() -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from epvs_bids import __version__
 from epvs_bids.analyses.learning_curve import SIZES
-from epvs_bids.settings import TrainingSettings
+from epvs_bids.analyses.options import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = (ROOT / "docs/hpc.md").read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from epvs_bids.files import write_json
 from epvs_bids.reports import outputs
 from epvs_bids.reports.participant import participant_view
 
@@ -63,7 +64,9 @@ def test_images_are_those_that_the_score_was_made_of(tmp_path: Path) -> None:
         assert all(name.endswith(f"_{suffix}.nii.gz") for name in images)
 
 
-def test_cohort_is_what_is_scored_now_and_the_group_page_what_the_group_level_read(tmp_path: Path) -> None:
+def test_cohort_is_what_is_scored_now_and_the_group_page_what_the_group_level_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_scores(tmp_path, "sub-1", 3.0)
     write_scores(tmp_path, "sub-2_ses-b", 4.5)
     rows = outputs.cohort(tmp_path)
@@ -75,11 +78,23 @@ def test_cohort_is_what_is_scored_now_and_the_group_page_what_the_group_level_re
     assert outputs.group_scores(tmp_path) == rows
     write_group(tmp_path, 10)
     assert len(outputs.group_scores(tmp_path)) == 10
-    assert outputs.cohort(tmp_path) is rows  # read once
+    with monkeypatch.context() as once:
+        once.delattr(outputs, "read_score_table")
+        assert outputs.cohort(tmp_path) == rows
     write_scores(tmp_path, "sub-1", 17.5)  # with another model, for instance
     assert [row["score"] for row in outputs.cohort(tmp_path)] == ["17.5", "4.5"]
     (view,) = participant_view(tmp_path, "sub-1", outputs.cohort(tmp_path))["scans"]
     assert view["scores"][0]["scans"] == 2
+
+
+def test_scans_that_failed_when_run_again_are_no_context(tmp_path: Path) -> None:
+    for number, score in enumerate((3.0, 4.0, 5.0, 6.0), start=1):
+        write_scores(tmp_path, f"sub-{number}", score)
+    write_json(tmp_path / "logs" / "scans" / "sub-1_PDw.json", {"scan": "sub-1_PDw", "result": "failed"})
+    everyone = outputs.cohort(tmp_path)
+    assert [row["participant_id"] for row in everyone if not outputs.passed(row)] == ["sub-1"]
+    (view,) = participant_view(tmp_path, "sub-2", everyone)["scans"]
+    assert (view["scores"][0]["scans"], view["scores"][0]["rank"]) == (3, 17)
 
 
 def test_age_of_a_session_goes_before_that_of_the_participant(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Calibration lines and splits."""
+"""Calibration lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from epvs_bids.statistics.calibration import Curve, Line, calibrate
-from epvs_bids.statistics.splitting import split_scans
 
 
 def test_line_of_known_data_is_found_and_cross_validated() -> None:
@@ -66,24 +65,3 @@ def test_score_that_saturates_gets_a_curve_from_fifty_participants() -> None:
 def test_data_without_a_line_are_refused(score: list[float], rating: list[float]) -> None:
     with pytest.raises(ValueError, match=r"do not rise|at least 3"):
         calibrate(score, rating)
-
-
-def test_split_has_the_papers_sizes_and_like_counts() -> None:
-    counts = np.random.default_rng(0).negative_binomial(1, 0.2, 2017)
-    split = split_scans(np.arange(2017), counts)
-    assert [len(split.training), len(split.validation), len(split.test)] == [1289, 323, 405]
-    assert sorted(np.concatenate([split.training, split.validation, split.test])) == list(range(2017))
-    means = [counts[part].mean() for part in (split.training, split.validation, split.test)]
-    assert np.ptp(means) < 0.3
-
-
-def test_split_keeps_participants_whole_and_depends_on_the_seed() -> None:
-    people = np.repeat(np.arange(30), 2)
-    counts = np.arange(60) % 7
-    split = split_scans(people, counts, seed=1)
-    parts = [set(people[part]) for part in (split.training, split.validation, split.test)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 30
-    assert split_scans(people, counts, seed=1).test.tolist() == split.test.tolist()
-    assert split_scans(people, counts, seed=2).test.tolist() != split.test.tolist()
-    with pytest.raises(ValueError, match="10 are needed"):
-        split_scans(np.arange(9), np.arange(9))

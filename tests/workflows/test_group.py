@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from epvs_bids.analyses import ANALYSES
+from epvs_bids.analyses.options import GroupSettings
 from epvs_bids.errors import EmptySelectionError, MissingInputError
 from epvs_bids.reports.run import run_view
-from epvs_bids.settings import GroupSettings, Settings
+from epvs_bids.settings import Settings
 from epvs_bids.workflows.group import RESULTS, make_study, run_group
 
 SCANS = ("sub-01_ses-1", "sub-01_ses-2", "sub-02_ses-1")

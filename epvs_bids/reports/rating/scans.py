@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from epvs_bids.anatomy.commissure import TEMPLATE_COMMISSURE, find_commissure
-from epvs_bids.reports.outputs import entity
+from epvs_bids.bids.scores import entity
 from epvs_bids.reports.volumes import read_image
 
 SUFFIXES = ("PDw", "T2w", "PDT2")
