@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from epvs_bids.bids.labels import as_known, with_prefix, without_zeros
 from epvs_bids.errors import BadDataError, CannotRun, InputOutputError
 from epvs_bids.files import read_tsv
 
@@ -28,12 +29,6 @@ def bad_cell(path: Path, row: int, column: str, problem: str) -> BadDataError:
     return BadDataError(f"{path}, row {row + 2}, column {column}: {problem}")
 
 
-def _with_prefix(value: object, prefix: str) -> str:
-    """`01` and `sub-01` both as `sub-01`; an empty string for a missing value."""
-    text = "" if pd.isna(value) else str(value).strip()  # type: ignore[call-overload]
-    return text if not text or text.startswith(prefix) else f"{prefix}{text}"
-
-
 def _labelled(path: Path) -> pd.DataFrame:
     """Read a table and put its labels into the columns `participant_id` and `session_id`."""
     frame = read_tsv(path)
@@ -42,9 +37,9 @@ def _labelled(path: Path) -> pd.DataFrame:
         raise BadDataError(
             f"{path}: column participant_id is missing (columns: {found}; tabs must separate them)"
         )
-    frame["participant_id"] = [_with_prefix(value, "sub-") for value in frame["participant_id"]]
+    frame["participant_id"] = [with_prefix(str(value), "sub") for value in frame["participant_id"]]
     sessions = frame["session_id"] if "session_id" in frame.columns else [""] * len(frame)
-    frame["session_id"] = [_with_prefix(value, "ses-") for value in sessions]
+    frame["session_id"] = [with_prefix(str(value), "ses") for value in sessions]
     for row, label in enumerate(frame["participant_id"]):
         if not label:
             raise bad_cell(path, row, "participant_id", "it is empty")
@@ -70,13 +65,9 @@ def row_in_file(path: Path, participant: str, session: str) -> int:
     Labels without leading zeros stand for those with, as `read_ratings` has it; 0 where there is no such row.
     """
     frame = _labelled(path)
-    wanted = (_without_zeros(participant), session)
-    keys = zip(map(_without_zeros, frame["participant_id"]), frame["session_id"], strict=True)
+    wanted = (without_zeros(participant), session)
+    keys = zip(map(without_zeros, frame["participant_id"]), frame["session_id"], strict=True)
     return next((row for row, key in enumerate(keys, start=2) if key == wanted), 0)
-
-
-def _without_zeros(label: str) -> str:
-    return label.removeprefix("sub-").lstrip("0")
 
 
 def only(frame: pd.DataFrame, participants: Collection[str]) -> pd.DataFrame:
@@ -155,15 +146,12 @@ def _match_labels(
     """Check labels against the data set; `sub-1` stands for `sub-01` where only one participant fits."""
     if not known:
         return frame
-    without_zeros: dict[str, list[str]] = {}
-    for label in known:
-        without_zeros.setdefault(_without_zeros(label), []).append(label)
+    read = as_known(known)
     labels, unknown = [], []
-    for row, label in enumerate(frame["participant_id"]):
-        same = without_zeros.get(_without_zeros(label), [])
-        if label not in known and len(same) == 1:
-            LOGGER.warning("%s, row %d: %s taken for %s", path, row + 2, label, same[0])
-            label = same[0]  # noqa: PLW2901
+    for row, written in enumerate(frame["participant_id"]):
+        label = read(written)
+        if label != written:
+            LOGGER.warning("%s, row %d: %s taken for %s", path, row + 2, written, label)
         if label not in known:
             unknown.append(row)
             error = bad_cell(path, row, "participant_id", f"{label} is not in the data set")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from epvs_bids.bids.labels import with_prefix
 from epvs_bids.bids.scores import entity, failed_scans, find_score_tables, read_score_table
 from epvs_bids.errors import EPVSError
 from epvs_bids.files import MISSING, read_json, read_tsv
@@ -195,7 +196,7 @@ def ages(output_dir: Path) -> dict[tuple[str, str], float]:
     for row in rows(path) if path.is_file() else []:
         age = number(row.get("age"))
         if age is not None and "participant_id" in row:
-            found[_labelled(row), row.get("session_id", MISSING)] = age
+            found[with_prefix(row["participant_id"], "sub"), row.get("session_id", MISSING)] = age
     return found
 
 
@@ -203,14 +204,9 @@ def person(output_dir: Path, participant: str) -> Row:
     """Row of `participants.tsv` of a participant (`sub-…`), without missing values; empty where none is."""
     path = output_dir / "participants.tsv"
     for row in rows(path) if path.is_file() else []:
-        if "participant_id" in row and _labelled(row) == participant:
+        if "participant_id" in row and with_prefix(row["participant_id"], "sub") == participant:
             return {key: value for key, value in row.items() if value != MISSING}
     return {}
-
-
-def _labelled(row: Row) -> str:
-    """Label of a row's participant with its prefix."""
-    return f"sub-{row['participant_id'].removeprefix('sub-')}"
 
 
 def age_of(known: Mapping[tuple[str, str], float], participant: str, session: str) -> float | None:

@@ -166,7 +166,7 @@ def test_score_is_shown_with_spread_context_and_checks(opened: Callable[[str], B
     assert "14.3 EPVS ± 0.8" in card
     assert "2 (11–20)" in card
     assert "Dice 0.93" in card
-    assert re.search(r"above \d+ % of 4 scans", card)
+    assert re.search(r"above \d+ % of 3 scans that pass", card)
     assert "once the group level has run" in _text(browser, "header").lower()
     opened("sub-01.html")
     images = browser.driver.execute_script(

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from epvs_bids.bids.labels import as_known, with_prefix
 from epvs_bids.errors import BadDataError
 from epvs_bids.files import MISSING, cannot_create, make_folder, read_json, read_tsv, write_json, write_text
 from epvs_bids.reports.rating.slab import Point
 
 LOGGER = logging.getLogger(__name__)
 MARKER_COLUMNS = ("x", "y", "z", "rater")
-_NO_LABEL = ("", MISSING, "na", "nan")
 LABELS = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session; n/a where the participant has none"},
@@ -65,27 +65,13 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
     return Table(header, tuple(dict(zip(header, line.split("\t"), strict=True)) for line in lines[1:]))
 
 
-def _label(value: str, prefix: str) -> str:
-    """`01` and `sub-01` both as `sub-01`; an empty string for a missing value."""
-    text = value.strip()
-    return "" if text.lower() in _NO_LABEL else f"{prefix}-{text.removeprefix(f'{prefix}-')}"
-
-
-def _without_zeros(label: str) -> str:
-    return label.removeprefix("sub-").lstrip("0")
-
-
 def _rows_of_people(table: Table, known: Collection[str]) -> dict[str, list[tuple[int, str]]]:
     """Index and session of every row, by participant; `1` stands for `sub-01` where only that one fits."""
-    same: dict[str, list[str]] = {}
-    for label in known:
-        same.setdefault(_without_zeros(label), []).append(label)
+    read = as_known(known)
     found: dict[str, list[tuple[int, str]]] = {}
     for index, row in enumerate(table.rows):
-        label = _label(row["participant_id"], "sub")
-        fitting = same.get(_without_zeros(label), []) if label else []
-        person = fitting[0] if label not in known and len(fitting) == 1 else label
-        found.setdefault(person, []).append((index, _label(row.get("session_id", ""), "ses")))
+        person = read(with_prefix(row["participant_id"], "sub"))
+        found.setdefault(person, []).append((index, with_prefix(row.get("session_id", ""), "ses")))
     return found
 
 
