@@ -6,8 +6,8 @@ Numbers and where they come from
   12:822, STRIVE); raters count those of 1 to 3 mm in the slice of the anterior commissure (Adams et al. 2013,
   Stroke 44:1732). Ours: log-normal, median 1.2 mm, 0.5 to 3 mm.
 - Course: along the lenticulostriate arteries, from the anterior perforated substance upwards, most in the
-  lower third of the basal ganglia and in the putamen (Jungreis et al. 1988, AJNR 9:437; Braffman et al. 1988,
-  AJNR 9:621; Wardlaw et al. 2020, Nat Rev Neurol 16:137). Ours: about a fan that opens laterally.
+  lower third of the basal ganglia and in the putamen (Braffman et al. 1988, AJNR 9:621; Kwee & Kwee 2007,
+  RadioGraphics 27:1071; Wardlaw et al. 2020, Nat Rev Neurol 16:137). Ours: about a fan that opens laterally.
 - Length: 3 to 20 mm (ours, log-normal with a median of 6 mm; visible segments, not whole arteries).
 """
 
