@@ -7,22 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from epvs_bids.bids.derivatives import SCORE_DICTIONARY
 from epvs_bids.bids.scores import entity, failed_scans, find_score_tables, read_score_table
 from epvs_bids.errors import CannotRun
 from epvs_bids.files import MISSING
-
-SCORE_COLUMNS = (
-    "region",
-    "score",
-    "score_sd",
-    "potter_class",
-    "model",
-    "segmentation",
-    "qc_pass",
-    "qc_reason",
-)
-"""Columns of a `_desc-epvs_scores.tsv`."""
-
 
 LAST_RUN = "its last run failed, the score is of an earlier one: "
 
@@ -71,7 +59,7 @@ def read_scores(output_dir: Path) -> pd.DataFrame:
     if not rows:
         raise CannotRun(f"no scores under {output_dir}: run the participant level first")
     scores = pd.DataFrame(rows)
-    for name in SCORE_COLUMNS:
+    for name in SCORE_DICTIONARY:
         if name not in scores.columns:
             scores[name] = None
     scores = scores.mask(scores == MISSING)

@@ -10,7 +10,7 @@ from typing import Any
 from epvs_bids.errors import BadDataError, EPVSError
 from epvs_bids.files import MISSING, read_json
 
-REMEDY = "run the participant level again for it"
+_REMEDY = "run the participant level again for it"
 
 
 def entity(name: str, key: str) -> str:
@@ -45,11 +45,11 @@ def read_score_table(path: Path) -> list[dict[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadDataError(f"{path}: can't be read ({error}); {REMEDY}") from error
+        raise BadDataError(f"{path}: can't be read ({error}); {_REMEDY}") from error
     header = lines[0].split("\t") if lines else []
     for name in ("region", "score"):
         if name not in header:
-            raise BadDataError(f"{path}, column {name}: it is missing; {REMEDY}")
+            raise BadDataError(f"{path}, column {name}: it is missing; {_REMEDY}")
     labels = {
         "participant_id": entity(path.name, "sub"),
         "session_id": entity(path.name, "ses") or MISSING,
@@ -60,22 +60,23 @@ def read_score_table(path: Path) -> list[dict[str, str]]:
         cells = line.split("\t")
         if len(cells) != len(header):
             raise BadDataError(
-                f"{path}, row {number}: {len(cells)} cells where the header has {len(header)}; {REMEDY}"
+                f"{path}, row {number}: {len(cells)} cells where the header has {len(header)}; {_REMEDY}"
             )
-        rows.append(labels | dict(zip(header, cells, strict=True)))
-        _number(rows[-1]["score"], path, number)
+        row = labels | dict(zip(header, cells, strict=True))
+        if not _is_score(row["score"]):
+            raise BadDataError(
+                f"{path}, row {number}, column score: {row['score']!r} is not a number; {_REMEDY}"
+            )
+        rows.append(row)
     return rows
 
 
-def _number(text: str, path: Path, row: int) -> float:
-    """Check a score: a finite number or `n/a`."""
+def _is_score(text: str) -> bool:
+    """Tell whether a cell is a finite number or `n/a`."""
     try:
-        value = float("nan" if text == MISSING else text)
+        return text == MISSING or abs(float(text)) < float("inf")
     except ValueError:
-        value = float("inf")
-    if value in (float("inf"), float("-inf")):
-        raise BadDataError(f"{path}, row {row}, column score: {text!r} is not a number; {REMEDY}")
-    return value
+        return False
 
 
 def read_failures(output_dir: Path) -> list[tuple[str, str, str]]:
