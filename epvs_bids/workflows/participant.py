@@ -19,6 +19,7 @@ from epvs_bids.bids.derivatives import NATIVE_SPACE, ScanOutputs
 from epvs_bids.bids.filters import read_filters
 from epvs_bids.bids.query import Selection, Unavailable, find_scans
 from epvs_bids.bids.scan import Scan
+from epvs_bids.bids.scores import failed_scans, find_score_tables
 from epvs_bids.bids.validation import check_folders, check_given, validate
 from epvs_bids.errors import (
     EmptySelectionError,
@@ -213,7 +214,7 @@ def _write_methods(plan: Plan) -> None:
 
 def _segmentations_used(output_dir: Path) -> list[str]:
     used = set()
-    for path in output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"):
+    for path in find_score_tables(output_dir):
         try:
             used |= {str(value) for value in read_tsv(path).get("segmentation", [])}
         except EPVSError:
@@ -224,9 +225,9 @@ def _segmentations_used(output_dir: Path) -> list[str]:
 def _write_pages(settings: Settings, participants: Sequence[str]) -> list[Outcome]:
     """Write the pages of some participants, those only whose content has changed; tell which failed."""
     output_dir = settings.output_dir
-    tables = sorted(output_dir.glob("sub-*/**/anat/sub-*_desc-epvs_scores.tsv"))
     linked = (output_dir / "group.html").is_file()  # whatever it holds, pages link to it
-    cohort = f"{_state([*tables, output_dir / 'participants.tsv'])} {linked}"
+    tables = _state([*find_score_tables(output_dir), output_dir / "participants.tsv"])
+    cohort = f"{tables} {sorted(failed_scans(output_dir))} {linked}"
     workflow = Workflow(name="pages_wf", base_dir=str(work_folder(settings)))
     for label in participants:
         own = sorted((output_dir / f"sub-{label}").glob("**/*"))
