@@ -1,9 +1,9 @@
 """Measure how the default model agrees with the truth on sets of held-out regions, several at a time.
 
-Run as ``.venv/bin/python tools/measure_agreement.py`` (a quarter of an hour on two cores). Prints a line for each
-set of seeds, for all of them, and for the isotropic voxels among them: ICC(2,1) with the true total count and
-its 95 % interval, Pearson, bias, slope of score on count, mean score of regions without EPVS, and the ICC of
-score and of true total count with the slice's count, each on its best line.
+Run as ``.venv/bin/python tools/measure_agreement.py`` (a quarter of an hour on two cores). Prints a line for
+each set of seeds, for all of them, and for the isotropic voxels among them: ICC(2,1) with the true total
+count and its 95 % interval, Pearson, bias, slope of score on count, mean score of regions without EPVS, and
+the ICC of score and of true total count with the slice's count, each on its best line.
 """
 
 import argparse
