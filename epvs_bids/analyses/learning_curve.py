@@ -61,6 +61,7 @@ DESCRIPTIONS: dict[str, Description] = {
 
 def run(study: Study) -> AnalysisResult:
     """Train on growing parts of the rated scans; with `run_index`, do one run and tabulate those done."""
+    validation = _validation(study.training)
     rated = rated_regions(study)
     torch.set_num_threads(study.options.threads)
     data = training_set(rated, study.new_model)
@@ -76,7 +77,7 @@ def run(study: Study) -> AnalysisResult:
             sizes,
             study.training.repeats,
             networks,
-            validation=_validation(study.training),
+            validation=validation,
             seed=study.options.seed,
         ),
         data,

@@ -16,19 +16,20 @@ class GroupSettings:
     analyses
         Names of the analyses to run; empty for all that the data allow.
     ratings
-        Table of visual scores; None for `bids_dir/phenotype/epvs.tsv`.
+        Table of visual scores; None for `phenotype/epvs.tsv` of `bids_dir`, else of `output_dir`.
     rater
         Column of the ratings to train on and compare with; None for the first.
     covariates
         Columns of `participants.tsv` that enter the age model beside age.
     site
-        Column of `participants.tsv` that names site or scanner.
+        Column of `participants.tsv`, else of the ratings, that names site or scanner.
     strict
-        Refuse tables with unusable rows in place of leaving these out.
+        Refuse what is otherwise left out with a warning: missing ages, unusable ratings, participants without
+        a score.
     age_cap
         What an age written as `89+` counts as, in years; None refuses such a table.
     harmonise
-        Harmonise scores across sites.
+        Remove site effects from the scores before agreement and age.
     """
 
     analyses: tuple[str, ...] = ()

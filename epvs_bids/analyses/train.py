@@ -22,6 +22,7 @@ from epvs_bids.analyses.rated_regions import (
     training_options,
     training_set,
 )
+from epvs_bids.errors import UsageError
 from epvs_bids.files import write_tsv
 from epvs_bids.network.checkpoint import save_ensemble
 from epvs_bids.network.device import choose_device
@@ -137,7 +138,14 @@ def _train_one(
 def draw_parts(
     data: TrainingSet, *, validation: float, test: float, seed: int, member: int = 0
 ) -> NDArray[np.str_]:
-    """Deal scans into parts: the test scans by the seed, the validation scans by seed and member."""
+    """Deal scans into parts: the test scans by the seed, the validation scans by seed and member.
+
+    Raises `UsageError` where the shares leave no scans to learn from.
+    """
+    if validation + test >= 1:
+        raise UsageError(
+            f"--validation-fraction {validation:g} and --test-fraction {test:g} leave no scans to learn from."
+        )
     parts = split_by_participant(data.participants, data.scores, validation=0.0, test=test, seed=seed)
     rest = np.flatnonzero(parts != "test")
     people = [data.participants[index] for index in rest.tolist()]

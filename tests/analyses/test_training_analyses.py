@@ -349,6 +349,10 @@ def test_shares_of_a_curve_and_of_a_comparison_are_those_asked_for(
     assert table[["n_train", "n_validation", "n_test"]].iloc[0].tolist() == [6, 6, 12]
     with pytest.raises(UsageError, match="--test-fraction 0: configurations are compared on scans"):
         hyperparameters.run(rated(24, **{**shares, "test_fraction": 0.0}))
+    with pytest.raises(UsageError, match=r"0\.25 and --test-fraction 0\.75 leave no scans to learn from"):
+        hyperparameters.run(rated(24, **{**shares, "test_fraction": 0.75}))
+    with pytest.raises(UsageError, match=r"0\.2 and --test-fraction 0\.9 leave no scans"):
+        train.run(rated(24, test_fraction=0.9))
 
 
 def test_every_configuration_of_table_3_can_be_built() -> None:
